@@ -1,0 +1,117 @@
+"""The seam between a policy and what runs it.
+
+Who calls what, and when (the policy node and the lock-step simulator are the callers):
+
+    engine = open_engine(policy_dir, backend="torch")     once, before the robot is enabled
+    engine.spec                                           to subscribe, preprocess and publish the right things
+    engine.warm_up()                                      once, before reporting ready
+    engine.infer(observation, instruction, seed)          for the newest observation, one call at a time
+    engine.decode_foresight(result.foresight)             for people to look at; never on the hot path
+    engine.close()                                        once
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f1_ros.observe.observation import Observation
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """What a checkpoint expects of a robot, and what it gives (its `policy.json`).
+
+    Attributes:
+        name: name of the policy.
+        robot: name of the profile that it was trained on.
+        cameras: camera names in the model's order; camera 0 has the history.
+        image_size: side of the square camera images, px.
+        history_resize: shorter side that a history frame is resized to before the crop, px.
+        history_size: side of the cropped history frames, px.
+        history_offsets: offsets of the history frames, in steps of `step_s`, oldest first, last 0.
+        foresight_offset: offset of the predicted frame, in steps.
+        step_s: time between the steps of history, foresight and action chunk, s.
+        first_step_offset: when the first action is due, in steps after the observation's stamp.
+        state_names: order of the state vector (rad, m of opening width for grippers).
+        action_names: order of the action vector (same units).
+        chunk_size: steps in an action chunk.
+        default_instruction: the instruction to use when none is given.
+    """
+
+    name: str
+    robot: str
+    cameras: tuple[str, ...]
+    image_size: int
+    history_resize: int
+    history_size: int
+    history_offsets: tuple[int, ...]
+    foresight_offset: int
+    step_s: float
+    first_step_offset: int
+    state_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    chunk_size: int
+    default_instruction: str = ""
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """Predicted tokens of the next view.
+
+    Attributes:
+        codes: codebook indices, the scales one after the other, coarse to fine; (sum of s*s,) int64.
+        scale_sizes: side s of each scale's square token map.
+        target_stamp_ns: the instant that the prediction is of, ns on the ROS clock.
+    """
+
+    codes: NDArray[np.int64]
+    scale_sizes: tuple[int, ...]
+    target_stamp_ns: int
+
+
+@dataclass(frozen=True)
+class InferenceResult:
+    """What one inference gives.
+
+    Attributes:
+        actions: (chunk_size, joints) absolute positions in the order of `PolicySpec.action_names` (rad, m).
+        foresight: the predicted view, or None if the engine was told to skip it.
+        stage_ms: time of each stage by name ("history", "prefix", "foresight", "flow", "total"), ms.
+    """
+
+    actions: NDArray[np.float64]
+    foresight: Foresight | None
+    stage_ms: dict[str, float] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Runs a policy. Implementations are not thread-safe: one caller, one call at a time."""
+
+    @property
+    def spec(self) -> PolicySpec:
+        """What the policy expects and gives; valid from construction on."""
+        ...
+
+    def warm_up(self) -> None:
+        """Run once on zeros, so that the first real inference is not slower than the others."""
+        ...
+
+    def infer(self, observation: Observation, instruction: str, seed: int) -> InferenceResult:
+        """Predict foresight and the action chunk. Same inputs and seed, same result.
+
+        Raises:
+            EngineError: if the observation does not fit `spec`, or the output is not finite.
+        """
+        ...
+
+    def decode_foresight(self, foresight: Foresight) -> NDArray[np.uint8]:
+        """Decode predicted tokens to an RGB picture, (history_size, history_size, 3) uint8."""
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds. It cannot be used afterwards."""
+        ...
