@@ -1,0 +1,51 @@
+"""The `f1-ros` command: `f1-ros GROUP COMMAND ...`.
+
+Each group lives in a module of its own beside this one, which gives `add_parser(subparsers)` and sets the function
+to run. Heavy imports (torch, mujoco, rclpy) happen inside that function, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+
+from f1_ros.errors import F1Error
+
+GROUPS = tuple(
+    g for g in ("model", "sim", "robot", "up", "demo", "bench", "train") if importlib.util.find_spec(f"f1_ros.cli.{g}")
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="f1-ros", description="Run the F1 vision-language-action model on robots, through ROS 2."
+    )
+    subparsers = parser.add_subparsers(metavar="GROUP", required=True)
+    for group in GROUPS:
+        importlib.import_module(f"f1_ros.cli.{group}").add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        The exit status: 0 when all is well, 1 when the command's report is not ok, 2 on an error that the user can
+        read, 130 when interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except F1Error as error:
+        print(f"f1-ros: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
