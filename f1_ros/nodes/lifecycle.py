@@ -1,0 +1,188 @@
+"""The life cycle that all nodes share, and the process around them.
+
+Who calls what, and when:
+
+    main()            builds the nodes and hands them to `run`
+    run()             with `autostart` configures and activates them, spins, and ends them on SIGINT or SIGTERM
+    ManagedNode       turns the life-cycle transitions into four hooks that a node overrides:
+        configure()   load and validate everything, create publishers; may take long; raises F1Error
+        activate()    subscribe, start threads and timers
+        deactivate()  undo `activate`
+        cleanup()     undo `configure`; also after a `configure` that failed half-way
+
+A node that cannot be configured stays unconfigured and says why; with `autostart` its process then ends with status 2.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+
+from f1_ros.errors import ConfigError, F1Error
+from f1_ros.nodes.parameters import NodeParameter, declare
+
+NAMESPACE = "f1"
+"""Namespace of the nodes; their own topics are relative to it, so that a second robot needs only another one."""
+
+AUTOSTART = NodeParameter("autostart", True, "Configure and activate at start; false: wait for a life-cycle manager.")
+
+
+class ManagedNode(LifecycleNode):
+    """A life-cycle node with `autostart`, whose errors are said in one line."""
+
+    def __init__(self, name: str, parameters: Sequence[NodeParameter] = ()) -> None:
+        """Create the node and declare its parameters.
+
+        Raises:
+            ConfigError: if a parameter given at start is refused.
+        """
+        super().__init__(name, namespace=NAMESPACE)
+        try:
+            declare(self, [AUTOSTART, *parameters])
+        except ConfigError:
+            self.destroy_node()
+            raise
+
+    def value(self, name: str) -> object:
+        """Give the present value of a parameter."""
+        return self.get_parameter(name).value
+
+    def configure(self) -> None:
+        """Load and validate; create publishers and services."""
+
+    def activate(self) -> None:
+        """Subscribe and start."""
+
+    def deactivate(self) -> None:
+        """Stop; must work after an `activate` that failed half-way."""
+
+    def cleanup(self) -> None:
+        """Free everything; must work after a `configure` that failed half-way."""
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `configure`; on an error clean up and stay unconfigured."""
+        if self._succeeds(self.configure):
+            return TransitionCallbackReturn.SUCCESS
+        return self._after_failure(self.cleanup)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `activate`; on an error stop again and stay inactive."""
+        if self._succeeds(self.activate):
+            return TransitionCallbackReturn.SUCCESS
+        return self._after_failure(self.deactivate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `deactivate`."""
+        return TransitionCallbackReturn.SUCCESS if self._succeeds(self.deactivate) else TransitionCallbackReturn.ERROR
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `cleanup`."""
+        return TransitionCallbackReturn.SUCCESS if self._succeeds(self.cleanup) else TransitionCallbackReturn.ERROR
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo whatever has been done."""
+        done = state.label != "active" or self._succeeds(self.deactivate)
+        done = (state.label == "unconfigured" or self._succeeds(self.cleanup)) and done
+        return TransitionCallbackReturn.SUCCESS if done else TransitionCallbackReturn.ERROR
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo whatever can be undone, so that the node can be configured anew."""
+        self._succeeds(self.deactivate)
+        self._succeeds(self.cleanup)
+        return TransitionCallbackReturn.SUCCESS
+
+    def _after_failure(self, undo: Callable[[], None]) -> TransitionCallbackReturn:
+        return TransitionCallbackReturn.FAILURE if self._succeeds(undo) else TransitionCallbackReturn.ERROR
+
+    def _succeeds(self, hook: Callable[[], None]) -> bool:
+        try:
+            hook()
+        except F1Error as error:
+            self.get_logger().error(str(error))
+            return False
+        except Exception:
+            # rclpy turns any exception in a transition into a silent ERROR: the log is where a bug shows.
+            self.get_logger().fatal(f"{hook.__name__} failed:\n{traceback.format_exc()}")
+            raise
+        return True
+
+
+def run(
+    build: Callable[[], Sequence[ManagedNode]],
+    args: Sequence[str] | None = None,
+    executor: Callable[[], Executor] = SingleThreadedExecutor,
+) -> int:
+    """Run nodes in this process until SIGINT, SIGTERM, or a configuration that fails.
+
+    The nodes are configured and activated in the order given, and ended in the opposite order.
+
+    Args:
+        build: makes the nodes once ROS is up.
+        args: command line with `--ros-args`; sys.argv if None.
+        executor: makes the executor.
+
+    Returns:
+        Exit status: 0 after a signal, 2 if a node could not be built, configured or activated.
+    """
+    # rclpy's own handlers shut the context down at once: nothing could be published on the way out.
+    rclpy.init(args=list(sys.argv if args is None else args), signal_handler_options=SignalHandlerOptions.NO)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    nodes: list[ManagedNode] = []
+    try:
+        nodes.extend(build())
+        if not all(_autostart(node) for node in nodes if node.value("autostart")):
+            return 2
+        _spin(nodes, executor(), stop)
+        return 0
+    except F1Error as error:
+        print(error, file=sys.stderr)
+        return 2
+    finally:
+        for node in reversed(nodes):
+            _end(node)
+        rclpy.try_shutdown()
+
+
+def _autostart(node: ManagedNode) -> bool:
+    success = TransitionCallbackReturn.SUCCESS
+    return node.trigger_configure() == success and node.trigger_activate() == success
+
+
+def _spin(nodes: Sequence[ManagedNode], executor: Executor, stop: threading.Event) -> None:
+    """Spin in a thread, so that this one, which Python gives the signals to, can wait for them."""
+    for node in nodes:
+        executor.add_node(node)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+        finally:
+            stop.set()
+
+    thread = threading.Thread(target=spin, name="executor")
+    thread.start()
+    stop.wait()
+    executor.shutdown(timeout_sec=1.0)
+    thread.join(timeout=1.0)
+
+
+def _end(node: ManagedNode) -> None:
+    if rclpy.ok():
+        node.trigger_shutdown()
+    try:
+        node.destroy_node()
+    except InvalidHandle:
+        node.get_logger().debug("The node was already destroyed.")
