@@ -1,0 +1,57 @@
+# make setup   .venv with everything that a machine without ROS needs (the other targets do it first)
+# make demo    simulated Franka at the belt: teleoperation, then the policy; leaves demo_out/
+# make test    ruff, mypy, unit tests, then tests with real ROS processes
+# make bench   benchmarks beside the running demo, into bench/results/
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INTERFACES := $(shell find msg test/interfaces -type f)
+
+# demo and bench: EPISODES= cubes for the policy in place of a minute, HEADLESS=1 no window, JSON= figures to a file
+EPISODES ?=
+HEADLESS ?=
+JSON ?=
+OUT ?= demo_out
+
+# A sourced ROS would mix its packages with those of .venv.
+unexport PYTHONPATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH COLCON_PREFIX_PATH
+export VENV PYTHON
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: setup test lint demo bench train-belt clean
+
+setup: $(VENV)/.installed $(VENV)/.interfaces
+
+$(VENV)/.installed: .ci/setup setup.py setup.cfg $(wildcard .ci/requirements/*.txt)
+	.ci/setup
+	touch $@
+
+$(VENV)/.interfaces: $(VENV)/.installed .ci/build_interfaces .ci/wheels.cmake $(INTERFACES)
+	.ci/build_interfaces
+	touch $@
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict f1_ros
+
+# Both halves always run. Tests with real processes come one after the other, or they would steal each other's time.
+test: lint
+	status=0; \
+	$(BIN)/pytest -q -n 2 -m "not ros" || status=$$?; \
+	$(BIN)/pytest -q -m ros || status=$$?; \
+	exit $$status
+
+demo: setup
+	$(BIN)/f1-ros demo --out $(OUT) $(if $(EPISODES),--episodes $(EPISODES)) $(if $(HEADLESS),--headless) \
+	  $(if $(JSON),--json $(JSON))
+
+bench: setup
+	$(BIN)/f1-ros bench --out bench/results $(if $(JSON),--json $(JSON))
+
+train-belt: setup
+	$(BIN)/f1-ros train belt --out runs/belt
+
+clean:
+	rm -rf build install log demo_out .pytest_cache .mypy_cache .ruff_cache .hypothesis
