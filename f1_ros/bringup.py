@@ -1,0 +1,303 @@
+"""What a running system consists of: which nodes, with which parameters, in which process, and what a death means.
+
+This is the one description of a bring-up. Two things read it and add nothing of their own:
+
+    launch/franka.launch.py       through launch_ros, on a machine with a whole ROS 2 (`ros2 launch f1_ros ...`)
+    f1-ros up franka              through `f1_ros.supervisor`, on a machine that has the wheels alone
+
+Data walks sim (or the robot's own drivers) -> observation -> policy -> action -> the robot's command topic. Each of
+them is a process of its own, so that neither images nor inference can make a command late.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from f1_ros.errors import BringUpError
+
+Parameter = bool | int | float | str
+
+
+class OnExit(Enum):
+    """What the rest of the system does when a process ends by itself, cleanly or not."""
+
+    END_SYSTEM = "end_system"  # nothing sensible can go on without it
+    KEEP_OTHERS = "keep_others"  # the action node notices the silence and takes the robot to its safe action
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """One process.
+
+    Attributes:
+        name: name of the process in logs; that of its node.
+        executable: console script of this package; its module is `f1_ros.nodes.<executable>`.
+        on_exit: what its end means for the others.
+        role: what it does, in the words that a user reads when it has died.
+        parameters: ROS parameters; what is not named keeps the node's default (`docs/interfaces.md`).
+        remappings: (from, to) pairs of ROS names.
+    """
+
+    name: str
+    executable: str
+    on_exit: OnExit
+    role: str
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+
+    def death_notice(self, how: str) -> str:
+        """The line to show when this process has ended by itself; `how` is e.g. "exit code 1"."""
+        after = {
+            OnExit.END_SYSTEM: "The whole system ends.",
+            OnExit.KEEP_OTHERS: "The others go on; the robot holds by its safe action when commands are missing.",
+        }[self.on_exit]
+        return f"{self.name} ({self.role}) died: {how}. {after}"
+
+
+@dataclass(frozen=True)
+class BringUp:
+    """A whole system, in the order in which its processes are started.
+
+    Raises:
+        BringUpError: if two processes share a name.
+    """
+
+    name: str
+    processes: tuple[ProcessSpec, ...]
+
+    def __post_init__(self) -> None:
+        names = [process.name for process in self.processes]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise BringUpError(
+                f"Bring-up '{self.name}' has more than one process called {', '.join(twice)}.",
+                remedy="Give every process of the description its own name.",
+            )
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a bring-up, as launch and the command line declare it.
+
+    Attributes:
+        name: snake case; `name:=value` for launch, `--name value` with dashes for the command line.
+        type: bool, int, float or str.
+        default: default value as text.
+        help: one line, with the unit.
+    """
+
+    name: str
+    type: type
+    default: str
+    help: str
+
+
+def _argument(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class FrankaOptions:
+    """Arguments of the Franka bring-up. Empty text means: as the profile, the policy or the node has it.
+
+    Raises:
+        BringUpError: if an argument is out of range, or a policy's folder does not exist.
+    """
+
+    sim: bool = _argument(False, "simulated robot and belt in place of the real robot's drivers")
+    profile: str = _argument("franka", "robot profile: a name in config/robots or a YAML file")
+    policy: str = _argument("", "policy directory; empty: no observation and policy nodes, teleoperation only")
+    instruction: str = _argument("", "what the policy is told to do; empty: the policy's own default")
+    cameras: str = _argument("", "comma-separated cameras for the policy, in its order; empty: the policy's own")
+    mode: str = _argument("hold", "mode that the action node asks of itself once it runs: hold, teleop or policy")
+    control_rate: float = _argument(0.0, "commands per second, Hz; 0: the profile's")
+    policy_rate: float = _argument(0.0, "inferences per second at most, Hz; 0: as fast as the policy can")
+    seed: int = _argument(0, "seed of the simulation and of the policy's random draws")
+    teleop: bool = _argument(False, "with sim: start the scripted expert as the teleoperator")
+    belt_speed: float = _argument(0.15, "with sim: speed of the belt, m/s; negative: the other way")
+    real_time_factor: float = _argument(1.0, "with sim: simulated seconds per second")
+    renderer: str = _argument("auto", "with sim: camera renderer: auto, ray or egl")
+    view: bool = _argument(False, "with sim: open MuJoCo's viewer (needs a display)")
+
+    def __post_init__(self) -> None:
+        checks: list[tuple[bool, str, str]] = [
+            (self.mode in ("hold", "teleop", "policy"), f"mode is '{self.mode}'", "Choose hold, teleop or policy."),
+            (_finite_at_least(self.control_rate, 0.0), f"control_rate is {self.control_rate} Hz", "Give 0 or more."),
+            (_finite_at_least(self.policy_rate, 0.0), f"policy_rate is {self.policy_rate} Hz", "Give 0 or more."),
+            (abs(self.belt_speed) <= 1.0, f"belt_speed is {self.belt_speed} m/s", "Give -1 to 1 m/s."),
+            (
+                _finite_at_least(self.real_time_factor, 0.01),
+                f"real_time_factor is {self.real_time_factor}",
+                "Give a factor of 0.01 or more.",
+            ),
+            (
+                not self.policy or Path(self.policy).is_dir(),
+                f"policy '{self.policy}' is not a folder",
+                "Give the policy's directory (it holds policy.json and model.safetensors).",
+            ),
+            (
+                self.sim or not (self.teleop or self.view),
+                "teleop and view need the simulation",
+                "Add sim (sim:=true or --sim), or start the real leader arm's own driver.",
+            ),
+            (
+                self.mode != "policy" or bool(self.policy),
+                "mode is 'policy' but no policy is given",
+                "Give the policy's directory as well.",
+            ),
+        ]
+        for good, problem, remedy in checks:
+            if not good:
+                raise BringUpError(f"Argument {problem}.", remedy=remedy)
+
+    @classmethod
+    def arguments(cls) -> tuple[Argument, ...]:
+        """All arguments with defaults and help, in order."""
+        return tuple(
+            Argument(
+                f.name,
+                type(f.default),
+                str(f.default).lower() if type(f.default) is bool else str(f.default),
+                str(f.metadata["help"]),
+            )
+            for f in fields(cls)
+        )
+
+    @classmethod
+    def parse(cls, values: Mapping[str, str]) -> FrankaOptions:
+        """Options from text, as launch and the command line give them; what is missing keeps its default.
+
+        Raises:
+            BringUpError: if a name is unknown or a text cannot be read as the argument's type.
+        """
+        known = {argument.name: argument for argument in cls.arguments()}
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise BringUpError(f"Unknown argument {', '.join(unknown)}.", remedy=f"Known are: {', '.join(known)}.")
+        typed: dict[str, Any] = {name: _read(known[name], text) for name, text in values.items()}
+        return cls(**typed)
+
+
+def franka(options: FrankaOptions) -> BringUp:
+    """The Franka at the belt: simulated or real, with or without a policy."""
+    clock: dict[str, Parameter] = {"use_sim_time": options.sim}
+    processes = []
+    if options.sim:
+        processes.append(
+            ProcessSpec(
+                name="sim_node",
+                executable="sim_node",
+                on_exit=OnExit.END_SYSTEM,
+                role="simulated robot, belt and cameras",
+                parameters={
+                    "profile": options.profile,
+                    "seed": options.seed,
+                    "belt_speed": options.belt_speed,
+                    "real_time_factor": options.real_time_factor,
+                    "renderer": options.renderer,
+                    "view": options.view,
+                },
+            )
+        )
+    processes.append(
+        ProcessSpec(
+            name="action_node",
+            executable="action_node",
+            on_exit=OnExit.END_SYSTEM,
+            role="commands to the robot",
+            parameters={
+                **clock,
+                "profile": options.profile,
+                "initial_mode": options.mode,
+                **({"control_rate": options.control_rate} if options.control_rate else {}),
+            },
+        )
+    )
+    if options.policy:
+        policy = str(Path(options.policy).absolute())
+        processes.append(
+            ProcessSpec(
+                name="observation_node",
+                executable="observation_node",
+                on_exit=OnExit.KEEP_OTHERS,
+                role="cameras and joint state to observations",
+                parameters={**clock, "profile": options.profile, "policy": policy, "cameras": options.cameras},
+            )
+        )
+        processes.append(
+            ProcessSpec(
+                name="policy_node",
+                executable="policy_node",
+                on_exit=OnExit.KEEP_OTHERS,
+                role="observations to action chunks",
+                parameters={
+                    **clock,
+                    "policy": policy,
+                    "seed": options.seed,
+                    "instruction": options.instruction,
+                    **({"max_rate": options.policy_rate} if options.policy_rate else {}),
+                },
+            )
+        )
+    if options.teleop:
+        processes.append(
+            ProcessSpec(
+                name="expert_node",
+                executable="expert_node",
+                on_exit=OnExit.KEEP_OTHERS,
+                role="scripted teleoperator",
+                parameters={**clock, "profile": options.profile},
+            )
+        )
+    return BringUp("franka", tuple(processes))
+
+
+@dataclass(frozen=True)
+class Description:
+    """A bring-up by name: its arguments, and how to build it from their texts."""
+
+    help: str
+    arguments: tuple[Argument, ...]
+    build: Callable[[Mapping[str, str]], BringUp]
+
+
+BRINGUPS: Mapping[str, Description] = {
+    "franka": Description(
+        help="a Franka FR3 with hand: the real one, or the simulated one at its belt (--sim)",
+        arguments=FrankaOptions.arguments(),
+        build=lambda values: franka(FrankaOptions.parse(values)),
+    ),
+}
+
+
+def describe_exit(code: int) -> str:
+    """Exit code in words; a negative code is a signal's number, as in `subprocess`."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def _finite_at_least(value: float, least: float) -> bool:
+    return math.isfinite(value) and value >= least
+
+
+def _read(argument: Argument, text: str) -> bool | int | float | str:
+    try:
+        if argument.type is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
+        value: int | float | str = argument.type(text)
+        return value
+    except (KeyError, ValueError) as error:
+        raise BringUpError(
+            f"Argument {argument.name} is '{text}', expected {argument.type.__name__}.",
+            remedy=f"{argument.name}: {argument.help} (default {argument.default or 'empty'}).",
+        ) from error

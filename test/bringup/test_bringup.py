@@ -1,0 +1,139 @@
+"""The description of a bring-up, the command line's and launch's reading of it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from f1_ros.bringup import BRINGUPS, BringUp, FrankaOptions, OnExit, ProcessSpec, franka
+from f1_ros.cli.main import build_parser
+from f1_ros.errors import BringUpError
+
+REPO = Path(__file__).resolve().parents[2]
+LAUNCH_FILE = REPO / "launch" / "franka.launch.py"
+
+
+def executables(bringup: BringUp) -> list[str]:
+    return [process.executable for process in bringup.processes]
+
+
+def parameters(bringup: BringUp, name: str) -> dict[str, object]:
+    (process,) = [process for process in bringup.processes if process.name == name]
+    return dict(process.parameters)
+
+
+def test_the_real_robot_without_a_policy_is_the_action_node_alone() -> None:
+    system = franka(FrankaOptions())
+    assert executables(system) == ["action_node"]
+    assert parameters(system, "action_node") == {"use_sim_time": False, "profile": "franka", "initial_mode": "hold"}
+
+
+def test_the_whole_simulated_system(tmp_path: Path) -> None:
+    system = franka(FrankaOptions(sim=True, policy=str(tmp_path), teleop=True, instruction="pick", seed=3))
+    assert executables(system) == ["sim_node", "action_node", "observation_node", "policy_node", "expert_node"]
+    assert parameters(system, "policy_node")["instruction"] == "pick"
+    assert parameters(system, "policy_node")["policy"] == str(tmp_path)
+    assert parameters(system, "sim_node")["seed"] == 3
+    follows_sim_time = [p.name for p in system.processes if p.parameters.get("use_sim_time")]
+    assert follows_sim_time == ["action_node", "observation_node", "policy_node", "expert_node"]
+
+
+def test_commands_outlive_perception_and_nothing_outlives_the_commands(tmp_path: Path) -> None:
+    system = franka(FrankaOptions(sim=True, policy=str(tmp_path), teleop=True))
+    ends = {process.name for process in system.processes if process.on_exit is OnExit.END_SYSTEM}
+    assert ends == {"sim_node", "action_node"}
+
+
+def test_every_executable_is_a_module_and_a_console_script() -> None:
+    scripts = (REPO / "setup.py").read_text()
+    for process in franka(FrankaOptions(sim=True, policy=str(REPO), teleop=True)).processes:
+        assert importlib.util.find_spec(f"f1_ros.nodes.{process.executable}") is not None
+        assert f'"{process.executable} = f1_ros.nodes.{process.executable}:main"' in scripts
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"sim": "maybe"}, "sim is 'maybe', expected bool"),
+        ({"control_rate": "fast"}, "control_rate is 'fast', expected float"),
+        ({"control_rate": "nan"}, "control_rate is nan Hz"),
+        ({"control_rate": "-1"}, "control_rate is -1.0 Hz"),
+        ({"speed": "1"}, "Unknown argument speed"),
+        ({"policy": "/no/such/folder"}, "policy '/no/such/folder' is not a folder"),
+        ({"teleop": "true"}, "teleop and view need the simulation"),
+        ({"mode": "policy", "sim": "true"}, "mode is 'policy' but no policy is given"),
+        ({"mode": "fault"}, "mode is 'fault'"),
+        ({"belt_speed": "3", "sim": "1"}, "belt_speed is 3.0 m/s"),
+        ({"real_time_factor": "0"}, "real_time_factor is 0.0"),
+    ],
+)
+def test_a_wrong_argument_is_named(values: dict[str, str], named: str) -> None:
+    with pytest.raises(BringUpError, match=named.replace("(", r"\(")) as caught:
+        BRINGUPS["franka"].build(values)
+    assert caught.value.remedy
+
+
+@given(st.dictionaries(st.sampled_from([a.name for a in FrankaOptions.arguments()]), st.text(max_size=12)))
+def test_any_text_is_read_or_refused_with_a_remedy(values: dict[str, str]) -> None:
+    try:
+        names = executables(BRINGUPS["franka"].build(values))
+    except BringUpError as error:
+        names = ["action_node"] if error.remedy else []
+    assert "action_node" in names
+
+
+def test_defaults_as_text_read_back_as_the_defaults() -> None:
+    assert FrankaOptions.parse({a.name: a.default for a in FrankaOptions.arguments()}) == FrankaOptions()
+
+
+def test_the_command_line_takes_every_argument() -> None:
+    texts = {"sim": "true", "belt_speed": "-0.2", "seed": "7"}
+    line = ["up", "franka", "--sim", "--belt-speed", "-0.2", "--seed", "7", "--domain-id", "9"]
+    args = build_parser().parse_args(line)
+    given_here = {a.name: getattr(args, a.name) for a in FrankaOptions.arguments()}
+    assert {name: value for name, value in given_here.items() if value is not None} == texts
+
+
+def test_two_processes_cannot_share_a_name() -> None:
+    one = ProcessSpec("a", "action_node", OnExit.END_SYSTEM, "test")
+    with pytest.raises(BringUpError, match="more than one process called a"):
+        BringUp("twice", (one, one))
+
+
+def test_the_launch_file_says_nothing_that_the_description_does_not() -> None:
+    tree = ast.parse(LAUNCH_FILE.read_text())
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    texts.discard(ast.get_docstring(tree, clean=False))
+    # The package, where output goes, how long an end may take, and which bring-up: no node, parameter or topic.
+    assert texts == {"franka", "f1_ros", "screen", "1.5", "1.0"}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    assert [call.func.id for call in calls].count("Node") == 1  # type: ignore[attr-defined]
+
+
+def test_launch_starts_the_same_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # `launch.actions`, since this repository's own launch/ folder can be imported as `launch`.
+    pytest.importorskip("launch.actions")
+    pytest.importorskip("launch_ros.actions")
+    from launch.actions import DeclareLaunchArgument
+
+    from launch import LaunchContext
+
+    loaded = importlib.util.spec_from_file_location("franka_launch", LAUNCH_FILE)
+    assert loaded is not None
+    assert loaded.loader is not None
+    module = importlib.util.module_from_spec(loaded)
+    loaded.loader.exec_module(module)
+    description = module.generate_launch_description()
+    declared = [entity.name for entity in description.entities if isinstance(entity, DeclareLaunchArgument)]
+    assert declared == [argument.name for argument in FrankaOptions.arguments()]
+    context = LaunchContext()
+    for argument in FrankaOptions.arguments():
+        context.launch_configurations[argument.name] = argument.default
+    context.launch_configurations["sim"] = "true"
+    nodes = module.nodes(context)
+    assert [node.node_executable for node in nodes] == ["sim_node", "action_node"]
