@@ -58,4 +58,4 @@ class ActionChunk:
     @property
     def end_ns(self) -> int:
         """Instant of the last step, ns."""
-        return self.start_ns + (self.positions.shape[0] - 1) * self.step_ns
+        return self.start_ns + (len(self.positions) - 1) * self.step_ns

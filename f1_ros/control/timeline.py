@@ -1,0 +1,273 @@
+"""The chunk timeline: which action chunk holds at each instant, and where it wants the arm to be.
+
+Chunks arrive late, out of order, twice, or for another robot. The timeline takes what is usable, drops the steps that
+are already past, lets the newest observation win from now on, and leads from one plan to the next without a step in
+position or velocity. It keeps one plan at a time, has no clock of its own, and knows nothing of ROS.
+
+    timeline = ChunkTimeline("franka", names, stepped=(7,))
+    timeline.push(chunk, now_ns, position, velocity)     when a chunk arrives; where the arm is now
+    timeline.sample(now_ns + period_ns)                  every tick: where the arm is to be at its end
+    timeline.clear(epoch_ns=now_ns)                      on a mode switch: what was seen before it is refused
+
+Formulas: cubic Hermite interpolation with central finite differences as tangents (Catmull-Rom); a splice adds to the
+new plan the offset from the arm's state, which a cubic takes to 0; at its end a plan is followed ever more slowly
+until it stops at the last step, so that the arm never leaves the planned path, nor stops dead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from f1_ros.control.chunk import ActionChunk
+from f1_ros.errors import ChunkError
+
+Array = NDArray[np.float64]
+
+# A stamp further ahead of the clock than this belongs to another clock (a camera's, or wall time in simulation).
+_CLOCK_TOLERANCE_NS = 100_000_000
+
+
+class PushOutcome(Enum):
+    """What became of a chunk; the value is the name of its counter."""
+
+    ACCEPTED = "accepted"
+    WRONG_ROBOT = "wrong_robot"
+    WRONG_JOINTS = "wrong_joints"
+    OTHER_PERIOD = "other_period"
+    BEFORE_SWITCH = "before_switch"
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out_of_order"
+    FROM_FUTURE = "from_future"
+    LATE = "late"
+
+
+@dataclass(frozen=True)
+class TimelineSample:
+    """Where the plan wants the arm at one instant.
+
+    Attributes:
+        position: (joints,) rad; for stepped columns the value of the step that is due next (m for a gripper).
+        velocity: (joints,) rad/s; 0 for stepped columns.
+        exhausted: the plan's last step is past: it holds there and a newer chunk is overdue.
+        stamp_ns: stamp of the observation that the plan was computed from, ns.
+    """
+
+    position: Array
+    velocity: Array
+    exhausted: bool
+    stamp_ns: int
+
+
+@dataclass(frozen=True)
+class _Plan:
+    stamp_ns: int
+    start_ns: int
+    step_s: float
+    positions: Array  # (steps, joints)
+    tangents: Array  # (steps, joints) per second
+    # The offset that leads in from the arm's state: a cubic from (offset, offset_rate) at splice_ns to 0.
+    splice_ns: int
+    offset: Array
+    offset_rate: Array
+    blend_s: float
+
+    @property
+    def length_s(self) -> float:
+        return (len(self.positions) - 1) * self.step_s
+
+
+class ChunkTimeline:
+    """One plan at a time, in bounded memory. Not thread-safe.
+
+    Args:
+        robot: name of the profile; chunks for another are refused.
+        joint_names: the profile's action layout; chunks with other columns or another order are refused.
+        stepped: columns that are commanded in steps (grippers): neither interpolated nor blended.
+        step_ns: the policy's step period, ns; without it the first chunk after `clear` sets it.
+        blend_s: shortest time in which a splice is led into the new plan, s.
+        blend_acceleration: largest acceleration that a splice may add, rad/s^2: a larger offset takes longer.
+        stop_s: time in which a plan that was not replaced comes to rest at its end, s.
+
+    Raises:
+        ChunkError: if a column is named twice, or a time or acceleration is not positive.
+    """
+
+    def __init__(
+        self,
+        robot: str,
+        joint_names: Sequence[str],
+        *,
+        stepped: Sequence[int] = (),
+        step_ns: int | None = None,
+        blend_s: float = 0.1,
+        blend_acceleration: float = 5.0,
+        stop_s: float = 0.2,
+    ) -> None:
+        if len(set(joint_names)) != len(joint_names) or not joint_names:
+            raise ChunkError(f"Action layout {list(joint_names)} repeats a name or is empty.", remedy="Name each once.")
+        for name, value in (("blend_s", blend_s), ("blend_acceleration", blend_acceleration), ("stop_s", stop_s)):
+            if not (math.isfinite(value) and value > 0.0):
+                raise ChunkError(f"Chunk timeline: {name} is {value}.", remedy=f"Give a positive {name}.")
+        self._robot = robot
+        self._names = tuple(joint_names)
+        self._stepped = np.zeros(len(self._names), dtype=bool)
+        self._stepped[list(stepped)] = True
+        self._fixed_step_ns = step_ns
+        self._step_ns = step_ns
+        self._blend_s, self._blend_acceleration, self._stop_s = blend_s, blend_acceleration, stop_s
+        self._plan: _Plan | None = None
+        self._epoch_ns: int | None = None
+        self._counts = dict.fromkeys(PushOutcome, 0)
+        self._steps_dropped = 0
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """How many chunks met each outcome since the start, and `steps_dropped`: steps past on arrival."""
+        return {outcome.value: n for outcome, n in self._counts.items()} | {"steps_dropped": self._steps_dropped}
+
+    @property
+    def stamp_ns(self) -> int | None:
+        """Stamp of the observation behind the current plan, ns; None without a plan."""
+        return self._plan.stamp_ns if self._plan else None
+
+    def clear(self, epoch_ns: int | None = None) -> None:
+        """Forget the plan; from now on refuse chunks from observations before `epoch_ns` (None: refuse none)."""
+        self._plan = None
+        self._epoch_ns = epoch_ns
+        self._step_ns = self._fixed_step_ns
+
+    def push(
+        self, chunk: ActionChunk, now_ns: int, position: ArrayLike | None = None, velocity: ArrayLike | None = None
+    ) -> PushOutcome:
+        """Take a chunk, if it is usable, as the plan from now on.
+
+        Args:
+            chunk: the chunk.
+            now_ns: the time now, ns on the ROS clock.
+            position: (joints,) where the arm is commanded to be now, rad: the splice starts there. Without it the
+                splice starts from the running plan, or at the new one if there is none.
+            velocity: (joints,) commanded velocity now, rad/s; 0 if not given with `position`.
+
+        Returns:
+            What became of it.
+
+        Raises:
+            ChunkError: if the arm's state has another shape or is not finite.
+        """
+        start = None if position is None else self._state(position, velocity)
+        outcome = self._judge(chunk, now_ns)
+        self._counts[outcome] += 1
+        if outcome is PushOutcome.ACCEPTED:
+            if start is None and self._plan is not None:
+                sample = self._evaluate(self._plan, now_ns)
+                start = sample.position, sample.velocity
+            past = max(0, -(-(now_ns - chunk.start_ns) // chunk.step_ns))  # steps due before now
+            self._steps_dropped += past
+            self._plan = self._splice(chunk, now_ns, start)
+            self._step_ns = chunk.step_ns
+        return outcome
+
+    def sample(self, now_ns: int) -> TimelineSample | None:
+        """Where the arm is to be at `now_ns`; None without a plan."""
+        return None if self._plan is None else self._evaluate(self._plan, now_ns)
+
+    def _judge(self, chunk: ActionChunk, now_ns: int) -> PushOutcome:
+        if chunk.robot != self._robot:
+            return PushOutcome.WRONG_ROBOT
+        if chunk.joint_names != self._names:
+            return PushOutcome.WRONG_JOINTS
+        if self._step_ns is not None and chunk.step_ns != self._step_ns:
+            return PushOutcome.OTHER_PERIOD
+        if self._epoch_ns is not None and chunk.stamp_ns < self._epoch_ns:
+            return PushOutcome.BEFORE_SWITCH
+        if self._plan is not None and chunk.stamp_ns <= self._plan.stamp_ns:
+            same = chunk.stamp_ns == self._plan.stamp_ns
+            return PushOutcome.DUPLICATE if same else PushOutcome.OUT_OF_ORDER
+        # The first step may lead the observation by as much as a chunk is long, and no more.
+        lead_ns = _CLOCK_TOLERANCE_NS + chunk.positions.shape[0] * chunk.step_ns
+        if chunk.stamp_ns > now_ns + _CLOCK_TOLERANCE_NS or chunk.start_ns > now_ns + lead_ns:
+            return PushOutcome.FROM_FUTURE
+        if chunk.end_ns < now_ns:
+            return PushOutcome.LATE
+        return PushOutcome.ACCEPTED
+
+    def _splice(self, chunk: ActionChunk, now_ns: int, start: tuple[Array, Array] | None) -> _Plan:
+        positions = np.array(chunk.positions, dtype=np.float64)
+        step_s = chunk.step_ns * 1e-9
+        tangents = np.gradient(positions, step_s, axis=0) if len(positions) > 1 else np.zeros_like(positions)
+        zero = np.zeros(positions.shape[1])
+        plan = _Plan(chunk.stamp_ns, chunk.start_ns, step_s, positions, tangents, now_ns, zero, zero, self._blend_s)
+        if start is None:
+            return plan
+        there = self._evaluate(plan, now_ns)
+        offset = np.where(self._stepped, 0.0, start[0] - there.position)
+        rate = np.where(self._stepped, 0.0, start[1] - there.velocity)
+        # The cubic's acceleration is largest at its start: 6 offset / T^2 + 4 rate / T; each half may use half.
+        blend_s = max(
+            self._blend_s,
+            math.sqrt(12.0 * float(np.abs(offset).max()) / self._blend_acceleration),
+            8.0 * float(np.abs(rate).max()) / self._blend_acceleration,
+        )
+        return _Plan(chunk.stamp_ns, chunk.start_ns, step_s, positions, tangents, now_ns, offset, rate, blend_s)
+
+    def _evaluate(self, plan: _Plan, now_ns: int) -> TimelineSample:
+        t = (now_ns - plan.start_ns) * 1e-9
+        u, pace = self._slowed(t, plan.length_s)
+        last = plan.positions.shape[0] - 1
+        if u <= 0.0 or last == 0:  # the first step is still ahead: come from where its tangent points back to
+            position = plan.positions[0] + plan.tangents[0] * min(u, 0.0)
+            velocity = plan.tangents[0] * pace
+        else:
+            i = min(int(u / plan.step_s), last - 1)
+            position, velocity = _hermite(
+                plan.positions[i : i + 2], plan.tangents[i : i + 2], u / plan.step_s - i, plan.step_s
+            )
+            velocity = velocity * pace
+        s = (now_ns - plan.splice_ns) * 1e-9 / plan.blend_s
+        if s < 1.0:
+            d, r = plan.offset, plan.offset_rate * plan.blend_s
+            s = max(s, 0.0)
+            position = position + (1.0 - s) ** 2 * (d * (1.0 + 2.0 * s) + r * s)
+            velocity = velocity + (1.0 - s) * (r * (1.0 - 3.0 * s) - 6.0 * d * s) / plan.blend_s
+        if self._stepped.any():
+            due = min(max(math.ceil(t / plan.step_s - 1e-9), 0), last)
+            position = np.where(self._stepped, plan.positions[due], position)
+            velocity = np.where(self._stepped, 0.0, velocity)
+        return TimelineSample(position, velocity, t > plan.length_s, plan.stamp_ns)
+
+    def _slowed(self, t: float, length_s: float) -> tuple[float, float]:
+        # Plan time and its pace: from stop_s / 2 before the end the pace falls linearly from 1 to 0, which brings
+        # plan time to the end exactly, stop_s / 2 late.
+        x = (t - length_s) / self._stop_s + 0.5
+        if x <= 0.0:
+            return t, 1.0
+        if x >= 1.0:
+            return length_s, 0.0
+        return length_s + self._stop_s * (x - x * x / 2.0 - 0.5), 1.0 - x
+
+    def _state(self, position: ArrayLike, velocity: ArrayLike | None) -> tuple[Array, Array]:
+        p = np.array(position, dtype=np.float64)
+        v = np.zeros_like(p) if velocity is None else np.array(velocity, dtype=np.float64)
+        n = len(self._names)
+        if p.shape != (n,) or v.shape != (n,) or not (np.isfinite(p).all() and np.isfinite(v).all()):
+            raise ChunkError(
+                f"A splice cannot start from position {p.tolist()}, velocity {v.tolist()}.",
+                remedy=f"Give the commanded state of all {n} columns of the action layout.",
+            )
+        return p, v
+
+
+def _hermite(positions: Array, tangents: Array, s: float, step_s: float) -> tuple[Array, Array]:
+    # Cubic through positions[0] at s = 0 and positions[1] at s = 1 with the given tangents; position and velocity.
+    rise = positions[1] - positions[0]
+    m0, m1 = tangents[0] * step_s, tangents[1] * step_s
+    quadratic, cubic = 3.0 * rise - 2.0 * m0 - m1, m0 + m1 - 2.0 * rise
+    position = positions[0] + s * (m0 + s * (quadratic + s * cubic))
+    velocity = (m0 + s * (2.0 * quadratic + s * 3.0 * cubic)) / step_s
+    return position, velocity
