@@ -156,7 +156,7 @@ def run(
 
 def _autostart(node: ManagedNode) -> bool:
     success = TransitionCallbackReturn.SUCCESS
-    return node.trigger_configure() == success and node.trigger_activate() == success
+    return bool(node.trigger_configure() == success and node.trigger_activate() == success)
 
 
 def _spin(nodes: Sequence[ManagedNode], executor: Executor, stop: threading.Event) -> None:
