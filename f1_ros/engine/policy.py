@@ -1,0 +1,99 @@
+"""A policy directory: the network's files, and what the weights expect of a robot.
+
+config.json           the network (f1_ros.model.config)
+model.safetensors     its weights
+tokenizer.json, tokenizer_config.json     the language tokenizer
+policy.json           PolicyFile: cameras, layouts, timing, action representation
+stats.json            normalisation statistics by key
+README.md             the card
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f1_ros.config import load_yaml
+from f1_ros.engine.protocol import PolicySpec
+from f1_ros.errors import CheckpointError, ConfigError
+
+POLICY_FILE = "policy.json"
+STATS_FILE = "stats.json"
+
+
+@dataclass(frozen=True)
+class PolicyFile:
+    """Contents of `policy.json`.
+
+    Attributes:
+        spec: what the policy expects and gives.
+        relative_actions: for each action, whether the network gives it relative to the present state.
+        foresight_top_k: how many of the likeliest codes foresight draws from; 1 is greedy, 0 takes them all.
+        foresight_top_p: probability mass that it draws from.
+    """
+
+    spec: PolicySpec
+    relative_actions: tuple[bool, ...]
+    foresight_top_k: int = 900
+    foresight_top_p: float = 0.95
+
+    def __post_init__(self) -> None:
+        spec = self.spec
+        if len(self.relative_actions) != len(spec.action_names):
+            raise ConfigError(
+                f"relative_actions has {len(self.relative_actions)} entries for {len(spec.action_names)} actions.",
+                remedy="Give one true or false for each of action_names.",
+            )
+        unknown = [
+            name
+            for name, relative in zip(spec.action_names, self.relative_actions, strict=True)
+            if relative and name not in spec.state_names
+        ]
+        if unknown:
+            raise ConfigError(
+                f"relative_actions: {', '.join(unknown)} is not among state_names.",
+                remedy="An action can be relative only to a state of the same name.",
+            )
+
+    def reference(self, state: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What to add to the network's actions: the present state where they are relative, else 0.
+
+        Args:
+            state: (..., states) in the order of `spec.state_names`.
+        """
+        index = {name: i for i, name in enumerate(self.spec.state_names)}
+        out = np.zeros((*state.shape[:-1], len(self.spec.action_names)))
+        for i, (name, relative) in enumerate(zip(self.spec.action_names, self.relative_actions, strict=True)):
+            if relative:
+                out[..., i] = state[..., index[name]]
+        return out
+
+
+def load_policy_file(folder: Path) -> PolicyFile:
+    """Read `policy.json`.
+
+    Raises:
+        CheckpointError: if it is missing. ConfigError: if something in it is wrong.
+    """
+    path = folder / POLICY_FILE
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} is missing: {folder} is no policy directory.",
+            remedy="Give a directory that `f1-ros train` made, such as models/f1_belt.",
+        )
+    return load_yaml(path, PolicyFile)
+
+
+def load_spec(folder: Path) -> PolicySpec:
+    """What a policy expects and gives, without loading its weights."""
+    return load_policy_file(folder).spec
+
+
+def save_policy_file(file: PolicyFile, folder: Path) -> None:
+    """Write `policy.json`."""
+    (folder / POLICY_FILE).write_text(json.dumps(dataclasses.asdict(file), indent=1) + "\n")

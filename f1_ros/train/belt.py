@@ -1,0 +1,203 @@
+"""The belt policy from nothing: demonstrations, tokenizer, joint objective, policy directory.
+
+Each phase writes its result into the run's folder and is skipped or gone on with when it is there already, so that a
+killed run resumes where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from f1_ros.config import load_yaml
+from f1_ros.engine.policy import STATS_FILE, PolicyFile, save_policy_file
+from f1_ros.engine.protocol import PolicySpec
+from f1_ros.errors import ConfigError
+from f1_ros.model.checkpoint import save_policy_network
+from f1_ros.model.config import F1Config
+from f1_ros.model.f1 import F1Model
+from f1_ros.model.language import LanguageTokenizer, save_word_tokenizer
+from f1_ros.train.demonstrations import Demonstrations, Windows
+from f1_ros.train.policy import (
+    PolicyBatches,
+    PolicyLosses,
+    PolicyTraining,
+    action_statistics,
+    train_policy,
+)
+from f1_ros.train.tokenizer import TokenizerTraining, encode_all, train_tokenizer
+
+
+@dataclass(frozen=True)
+class DemonstrationSettings:
+    """How many demonstrations, from which seed, with how many processes."""
+
+    episodes: int = 1500
+    seed: int = 1
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.episodes < 2 or self.workers < 1:
+            raise ConfigError(
+                "demonstrations: at least 2 episodes and 1 worker are needed.",
+                remedy="Correct the `demonstrations` section of the training configuration.",
+            )
+
+
+@dataclass(frozen=True)
+class BeltTraining:
+    """`config/train/belt.yaml`.
+
+    Attributes:
+        seed: seed of weights, batches and noise.
+        threads: CPU threads of the training process.
+        network: the network's `config.json`, relative to the configuration file.
+        spec: what the trained policy expects of a robot; see `PolicySpec`.
+        relative_actions: for each action, whether it is learnt relative to the present state.
+        words: vocabulary of the language tokenizer.
+    """
+
+    seed: int
+    threads: int
+    network: str
+    spec: PolicySpec
+    relative_actions: tuple[bool, ...]
+    words: tuple[str, ...]
+    demonstrations: DemonstrationSettings = field(default_factory=DemonstrationSettings)
+    tokenizer: TokenizerTraining = field(default_factory=TokenizerTraining)
+    policy: PolicyTraining = field(default_factory=PolicyTraining)
+
+    @property
+    def windows(self) -> Windows:
+        """How far a sample reaches, from the policy's own timing."""
+        return Windows(self.spec.history_offsets, self.spec.foresight_offset, self.spec.chunk_size)
+
+
+class BeltRun:
+    """One training run of the belt policy in a folder of its own."""
+
+    def __init__(self, config_path: Path, folder: Path) -> None:
+        self.settings = load_yaml(config_path, BeltTraining)
+        self.network_config = F1Config.from_json(config_path.parent / self.settings.network)
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.set_num_threads(self.settings.threads)
+
+    def record(self) -> None:
+        """Record the demonstrations, unless they are there."""
+        from f1_ros.sim.demonstrations import record_demonstrations
+
+        wanted = self.settings.demonstrations
+        record_demonstrations(self.folder / "demos", episodes=wanted.episodes, seed=wanted.seed, workers=wanted.workers)
+
+    def train_tokenizer(self) -> None:
+        """Train the tokenizer and encode every frame with it."""
+        if self._codes_path.exists():
+            return
+        network = self._new_network()
+        data = self._data()
+        train_tokenizer(
+            network.tokenizer,
+            data.front,
+            self.settings.tokenizer,
+            coarse_scales=self.network_config.num_resolutions,
+            seed=self.settings.seed,
+            state_path=self._tokenizer_path,
+        )
+        codes = encode_all(network.tokenizer, data.front)
+        temporary = self._codes_path.with_suffix(".partial.npy")
+        np.save(temporary, codes)
+        temporary.replace(self._codes_path)
+
+    def train_warm(self) -> None:
+        """Train the first part, without history and foresight; needs no tokenizer."""
+        policy = self.settings.policy
+        if policy.warm_steps:
+            self._train(history=False, steps=policy.warm_steps, rate=policy.warm_rate, state=self._warm_path)
+
+    def train_joint(self) -> None:
+        """Train the joint objective on top of the two, and write the policy directory into the run's folder."""
+        policy = self.settings.policy
+        losses = self._train(history=True, steps=policy.steps, rate=policy.rate, state=self._joint_path)
+        self._export(losses.network, self.folder / "policy")
+
+    def _train(self, *, history: bool, steps: int, rate: float, state: Path) -> PolicyLosses:
+        data = self._data()
+        samples = data.samples(self.settings.windows)
+        train, held_out = data.split(samples, self.settings.policy.held_out)
+        network = self._new_network()
+        network.tokenizer.requires_grad_(False)
+        self._save_words(self.folder)
+        tokens, mask = LanguageTokenizer(self.folder, max_length=self.network_config.tokenizer_max_length)(
+            self.settings.spec.default_instruction
+        )
+        losses = PolicyLosses(network, self.settings.policy, tokens[None], mask[None])
+        if history:
+            if self.settings.policy.warm_steps:
+                losses.load_state_dict(torch.load(self._warm_path, weights_only=True)["average"]["shadow"])
+            network.tokenizer.load_state_dict(torch.load(self._tokenizer_path, weights_only=True)["model"])
+        codes = np.load(self._codes_path, mmap_mode="r", allow_pickle=False) if history else None
+        stats = self._statistics(data, train)
+        batches = PolicyBatches(data, self.settings.windows, network, stats, self._relative(), codes)
+        train_policy(
+            losses,
+            batches,
+            train,
+            held_out,
+            history=history,
+            steps=steps,
+            rate=rate,
+            seed=self.settings.seed + (1000 if history else 0),
+            state_path=state,
+        )
+        return losses
+
+    def _statistics(self, data: Demonstrations, samples: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
+        path = self.folder / STATS_FILE
+        if not path.exists():
+            stats = action_statistics(data, samples, self.settings.windows, self._relative())
+            path.write_text(json.dumps(stats, indent=1) + "\n")
+        return dict(json.loads(path.read_text()))
+
+    def _export(self, network: F1Model, folder: Path) -> None:
+        save_policy_network(network, folder, dtype=torch.float16)
+        self._save_words(folder)
+        (folder / STATS_FILE).write_text((self.folder / STATS_FILE).read_text())
+        file = PolicyFile(self.settings.spec, self.settings.relative_actions, foresight_top_k=1, foresight_top_p=1.0)
+        save_policy_file(file, folder)
+        print(f"policy written to {folder}", flush=True)
+
+    def _new_network(self) -> F1Model:
+        torch.manual_seed(self.settings.seed)
+        return F1Model(self.network_config)
+
+    def _save_words(self, folder: Path) -> None:
+        save_word_tokenizer(folder, self.settings.words)
+
+    def _relative(self) -> NDArray[np.bool_]:
+        return np.asarray(self.settings.relative_actions, dtype=np.bool_)
+
+    def _data(self) -> Demonstrations:
+        return Demonstrations(self.folder / "demos")
+
+    @property
+    def _tokenizer_path(self) -> Path:
+        return self.folder / "tokenizer.pt"
+
+    @property
+    def _codes_path(self) -> Path:
+        return self.folder / "codes.npy"
+
+    @property
+    def _warm_path(self) -> Path:
+        return self.folder / "warm.pt"
+
+    @property
+    def _joint_path(self) -> Path:
+        return self.folder / "joint.pt"

@@ -1,0 +1,108 @@
+"""Recorded demonstrations as training samples: which frames, states and actions belong together.
+
+The recorder is `f1_ros.sim.demonstrations`; arrays stay memory-mapped, so that memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f1_ros.errors import ConfigError
+
+ARRAYS = ("front", "wrist", "state", "action", "cube", "tool", "phase", "episode")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How far a sample reaches around its step, in steps of the recording.
+
+    Attributes:
+        history: offsets of the history frames, oldest first, last 0.
+        foresight: offset of the frame to predict.
+        chunk: steps in an action chunk.
+    """
+
+    history: tuple[int, ...]
+    foresight: int
+    chunk: int
+
+    def __post_init__(self) -> None:
+        if not self.history or self.history[-1] != 0 or list(self.history) != sorted(self.history):
+            raise ConfigError(
+                f"history offsets {self.history} are not ascending to 0.",
+                remedy="Give them oldest first, for example [-9, -6, -3, 0].",
+            )
+        if self.foresight <= 0 or self.chunk <= 0:
+            raise ConfigError(
+                f"foresight offset {self.foresight} and chunk size {self.chunk} must be positive.",
+                remedy="Correct them in the training configuration.",
+            )
+
+
+class Demonstrations:
+    """Memory-mapped demonstrations of one recording directory.
+
+    Attributes:
+        front, wrist: (N, H, W, 3) uint8 RGB.
+        state, action: (N, 8) float32; measured, and the target for the end of the step (rad, m).
+        cube, tool: (N, 3) float32, m in the robot's base frame; cube is NaN where there is none.
+        phase: (N,) int8 phase of the expert; episode: (N,) int32, ascending.
+
+    Raises:
+        ConfigError: if a file is missing or the arrays' lengths differ.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        arrays: dict[str, NDArray[np.generic]] = {}
+        for name in ARRAYS:
+            path = folder / f"{name}.npy"
+            if not path.is_file():
+                raise ConfigError(f"{path} is missing.", remedy="Record demonstrations with `f1-ros sim record`.")
+            arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+        lengths = {name: len(a) for name, a in arrays.items()}
+        if len(set(lengths.values())) != 1 or 0 in lengths.values():
+            raise ConfigError(f"{folder}: arrays have different lengths {lengths}.", remedy="Record them again.")
+        self.front, self.wrist = arrays["front"], arrays["wrist"]
+        self.state = np.asarray(arrays["state"], dtype=np.float32)
+        self.action = np.asarray(arrays["action"], dtype=np.float32)
+        self.cube = np.asarray(arrays["cube"], dtype=np.float32)
+        self.tool = np.asarray(arrays["tool"], dtype=np.float32)
+        self.phase = np.asarray(arrays["phase"])
+        self.episode = np.asarray(arrays["episode"])
+        steps = np.arange(len(self.episode))
+        starts = np.searchsorted(self.episode, self.episode, side="left")
+        self.start = starts.astype(np.int64)
+        self.end = np.searchsorted(self.episode, self.episode, side="right").astype(np.int64)
+        self._steps = steps
+
+    def __len__(self) -> int:
+        return len(self.episode)
+
+    def samples(self, windows: Windows) -> NDArray[np.int64]:
+        """Steps whose whole history lies in their episode."""
+        return self._steps[self._steps + windows.history[0] >= self.start].astype(np.int64)
+
+    def split(self, samples: NDArray[np.int64], held_out: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Split by whole episodes: the last `held_out` share of them is never trained on."""
+        last = int(self.episode[-1])
+        first_held_out = last + 1 - max(1, round((last + 1) * held_out))
+        held = self.episode[samples] >= first_held_out
+        return samples[~held], samples[held]
+
+    def history_steps(self, steps: NDArray[np.int64], windows: Windows) -> NDArray[np.int64]:
+        """(B, T) steps of the history frames."""
+        return steps[:, None] + np.asarray(windows.history, dtype=np.int64)
+
+    def foresight_steps(self, steps: NDArray[np.int64], windows: Windows) -> NDArray[np.int64]:
+        """(B,) steps of the frames to predict; an episode's last frame stands for what comes after it."""
+        return np.minimum(steps + windows.foresight, self.end[steps] - 1)
+
+    def chunk(self, steps: NDArray[np.int64], windows: Windows) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Action chunks (B, chunk, 8) and which of their steps lie past the episode (B, chunk)."""
+        at = steps[:, None] + np.arange(windows.chunk, dtype=np.int64)
+        last = self.end[steps][:, None] - 1
+        return self.action[np.minimum(at, last)], at > last

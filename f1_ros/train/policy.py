@@ -1,0 +1,299 @@
+"""Training the policy: flow matching on action chunks plus cross-entropy of the foresight tokens (joint objective).
+
+    loss = flow + foresight_weight * cross-entropy + auxiliary_weight * auxiliary
+
+Flow matching and its time distribution as the released model has them: t = 0.999 Beta(1.5, 1) + 0.001,
+x_t = t noise + (1 - t) a, target noise - a. Several noise draws share one prefix pass, since the prefix costs most.
+The auxiliary head (cube, and cube minus tool, from the vision tower's keypoints) exists in training alone: without it a
+small vision tower does not find the cube from so few demonstrations.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from f1_ros.errors import ConfigError
+from f1_ros.model.config import KeypointConvConfig
+from f1_ros.model.f1 import F1Model, Prefix
+from f1_ros.observe.normalise import Normaliser
+from f1_ros.train.demonstrations import Demonstrations, Windows
+from f1_ros.train.schedule import (
+    MovingAverage,
+    cosine_rate,
+    images_to_float,
+    load_state,
+    save_state,
+    step_generators,
+)
+
+CAMERAS = 2  # front and wrist, as the recorder writes them
+
+
+@dataclass(frozen=True)
+class PolicyTraining:
+    """How the policy is trained.
+
+    Attributes:
+        warm_steps: first steps without history and foresight (cheaper; the tower learns to see).
+        steps: steps of the joint objective after them.
+        batch, draws: samples a step, and noise draws that share a sample's prefix.
+        warm_rate, rate, warmup, weight_decay, clip: AdamW; each of the two parts has its own cosine.
+        foresight_weight, auxiliary_weight: weights in the loss.
+        average_decay: decay of the weights' moving average, which is what is exported.
+        held_out: share of episodes that is never trained on.
+    """
+
+    warm_steps: int = 900
+    steps: int = 1300
+    batch: int = 64
+    draws: int = 2
+    warm_rate: float = 1e-3
+    rate: float = 1e-3
+    warmup: int = 50
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    foresight_weight: float = 0.2
+    auxiliary_weight: float = 0.5
+    average_decay: float = 0.995
+    held_out: float = 0.03
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch, self.draws) <= 0 or self.warm_steps < 0:
+            raise ConfigError(
+                "policy: steps, batch and draws must be positive, warm_steps at least 0.",
+                remedy="Correct the `policy` section of the training configuration.",
+            )
+
+
+class PolicyBatches:
+    """Makes batches of a recording: normalised, padded to the network's sizes."""
+
+    def __init__(
+        self,
+        data: Demonstrations,
+        windows: Windows,
+        network: F1Model,
+        stats: dict[str, dict[str, Any]],
+        relative: NDArray[np.bool_],
+        codes: NDArray[np.int16] | None,
+    ) -> None:
+        config = network.config
+        self.data, self.windows, self.codes = data, windows, codes
+        self.relative = relative
+        self.state_stats = Normaliser.from_stats(stats["observation.state"], config.max_state_dim)
+        self.action_stats = Normaliser.from_stats(stats["action"], config.max_action_dim)
+        self.foresight_tokens = sum(s * s for s in config.scales[: config.num_resolutions])
+
+    def __call__(self, steps: NDArray[np.int64]) -> dict[str, Tensor]:
+        """Batch of the given steps.
+
+        Returns:
+            images (B, 2, 3, S, S), state (B, d), actions (B, chunk, A), pad (B, chunk) bool, place (B, 6) cube and cube
+            minus tool in dm (NaN without cube); with codes also history_codes (B, T, L) and target_codes (B, F).
+        """
+        data = self.data
+        state = data.state[steps]
+        chunk, pad = data.chunk(steps, self.windows)
+        chunk = chunk - np.where(self.relative, state, 0.0)[:, None]
+        cube, tool = data.cube[steps], data.tool[steps]
+        batch = {
+            "images": torch.stack([images_to_float(data.front[steps]), images_to_float(data.wrist[steps])], dim=1),
+            "state": torch.from_numpy(self.state_stats.normalise(state)).float(),
+            "actions": torch.from_numpy(self.action_stats.normalise(chunk)).float(),
+            "pad": torch.from_numpy(pad),
+            "place": torch.from_numpy(np.concatenate([cube, cube - tool], axis=1) * 10.0).float(),
+        }
+        if self.codes is not None:
+            history = self.codes[data.history_steps(steps, self.windows)]
+            target = self.codes[data.foresight_steps(steps, self.windows)][:, : self.foresight_tokens]
+            batch["history_codes"] = torch.from_numpy(history.astype(np.int64))
+            batch["target_codes"] = torch.from_numpy(target.astype(np.int64))
+        return batch
+
+
+def action_statistics(
+    data: Demonstrations, samples: NDArray[np.int64], windows: Windows, relative: NDArray[np.bool_]
+) -> dict[str, dict[str, Any]]:
+    """`stats.json` of a recording: actions as the network gives them (relative where it does), padding left out."""
+    chunk, pad = data.chunk(samples, windows)
+    chunk = (chunk - np.where(relative, data.state[samples], 0.0)[:, None])[~pad]
+    return {"observation.state": _statistics(data.state[samples]), "action": _statistics(chunk)}
+
+
+def _statistics(values: NDArray[np.floating[Any]]) -> dict[str, Any]:
+    values = values.astype(np.float64)
+    low, high = np.quantile(values, [0.01, 0.99], axis=0)
+    return {
+        "mode": "mean_std",
+        "mean": values.mean(axis=0).tolist(),
+        "std": values.std(axis=0).tolist(),
+        "min": values.min(axis=0).tolist(),
+        "max": values.max(axis=0).tolist(),
+        "q01": low.tolist(),
+        "q99": high.tolist(),
+    }
+
+
+class PolicyLosses(nn.Module):
+    """The network with its training-time head; `forward` gives the parts of the loss."""
+
+    def __init__(self, network: F1Model, settings: PolicyTraining, tokens: Tensor, mask: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = settings
+        vision = network.config.vision
+        if not isinstance(vision, KeypointConvConfig):
+            raise ConfigError(
+                "The auxiliary head needs a vision tower with keypoints.",
+                remedy='Set und_expert_config.vision_config.model_type to "keypoint_conv".',
+            )
+        keypoints = CAMERAS * 2 * vision.keypoints
+        self.auxiliary = nn.Sequential(nn.Linear(keypoints, 128), nn.GELU(), nn.Linear(128, 6))
+        self.register_buffer("tokens", tokens, persistent=False)
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, batch: dict[str, Tensor], generator: torch.Generator, *, history: bool) -> dict[str, Tensor]:
+        """Parts of the loss: total, flow, auxiliary, and with history foresight and accuracy."""
+        network, settings = self.network, self.settings
+        size, cameras = batch["images"].shape[:2]
+        tokens, mask = (t.expand(size, -1) for t in (self.tokens, self.mask))
+        present = torch.ones(size, cameras, dtype=torch.bool)
+        embeds = None
+        if history:
+            with torch.no_grad():
+                codes = batch["history_codes"]
+                inputs = network.tokenizer.var_input(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
+            embeds = network.history_embeds(inputs)
+        prefix = network.prefix(batch["images"], present, tokens, mask, embeds)
+        parts: dict[str, Tensor] = {}
+        parts["auxiliary"] = self._auxiliary(_keypoints(prefix), batch["place"])
+        if history:
+            # Drawn inside the pass as at inference; greedy, since that is how the belt policy runs.
+            predicted = network.foresight(prefix, generator, greedy=True)
+            target = batch["target_codes"]
+            parts["foresight"] = F.cross_entropy(predicted.logits.flatten(0, 1), target.flatten())
+            parts["accuracy"] = (predicted.codes == target).float().mean()
+        parts["flow"] = self._flow(prefix, batch, generator)
+        total = parts["flow"] + settings.auxiliary_weight * parts["auxiliary"]
+        if history:
+            total = total + settings.foresight_weight * parts["foresight"]
+        parts["total"] = total
+        return parts
+
+    def _auxiliary(self, keypoints: Tensor, place: Tensor) -> Tensor:
+        known = place.isfinite().all(dim=1)
+        if not bool(known.any()):
+            return keypoints.sum() * 0.0
+        guess: Tensor = self.auxiliary(keypoints.flatten(1)[known])
+        return F.smooth_l1_loss(guess, place[known], beta=0.1)
+
+    def _flow(self, prefix: Prefix, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
+        draws = self.settings.draws
+        actions = batch["actions"].repeat_interleave(draws, 0)
+        state = batch["state"].repeat_interleave(draws, 0)
+        noise = torch.randn(actions.shape, generator=generator)
+        # Beta(1.5, 1) has the distribution function t^1.5, so its inverse is u^(1/1.5).
+        t = 0.999 * torch.rand(len(actions), generator=generator).pow(1.0 / 1.5) + 0.001
+        at = t[:, None, None]
+        velocity = self.network.velocity(prefix.repeat(draws), state, at * noise + (1.0 - at) * actions, t)
+        error = (velocity - (noise - actions)).square().mean(dim=2)
+        keep = (~batch["pad"]).float().repeat_interleave(draws, 0)
+        return (error * keep).sum() / keep.sum()
+
+
+def _keypoints(prefix: Prefix) -> Tensor:
+    assert prefix.keypoints is not None  # PolicyLosses made sure of the tower
+    return prefix.keypoints
+
+
+def train_policy(
+    losses: PolicyLosses,
+    batches: PolicyBatches,
+    train_steps: NDArray[np.int64],
+    held_out_steps: NDArray[np.int64],
+    *,
+    history: bool,
+    steps: int,
+    rate: float,
+    seed: int,
+    state_path: Path,
+    log_every: int = 50,
+) -> None:
+    """Train in place; goes on from `state_path` where that exists. Leaves the moving average in the network.
+
+    Args:
+        history: the joint objective with history and foresight, or (False) the cheaper first part without them.
+    """
+    settings = losses.settings
+    weights = [p for p in losses.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay)
+    average = MovingAverage(losses, settings.average_decay)
+    first = 0
+    if state_path.exists():
+        state = load_state(state_path)
+        losses.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        average.load_state_dict(state["average"])
+        first = int(state["step"])
+    losses.train()
+    losses.network.tokenizer.eval()
+    began = time.monotonic()
+    recent: dict[str, list[float]] = {}
+    for step in range(first, steps):
+        draw, generator = step_generators(seed, step)
+        batch = batches(draw.choice(train_steps, size=settings.batch))
+        parts = losses(batch, generator, history=history)
+        for group in optimiser.param_groups:
+            group["lr"] = cosine_rate(step, steps=steps, warmup=settings.warmup, peak=rate)
+        optimiser.zero_grad(set_to_none=True)
+        parts["total"].backward()
+        torch.nn.utils.clip_grad_norm_(weights, settings.clip)
+        optimiser.step()
+        average.update(losses)
+        for name, value in parts.items():
+            recent.setdefault(name, []).append(float(value.detach()))
+        done = step + 1
+        if done % log_every == 0 or done == steps:
+            speed = (done - first) * settings.batch / (time.monotonic() - began)
+            figures = "  ".join(f"{name} {np.mean(values):.4f}" for name, values in recent.items())
+            print(f"policy {done}/{steps}  {figures}  {speed:.1f} samples/s", flush=True)
+            recent.clear()
+            if not np.isfinite(float(parts["total"].detach())):
+                raise ConfigError(f"The loss diverged at step {done}.", remedy="Lower the learning rate.")
+        if done % (4 * log_every) == 0 or done == steps:
+            save_state(
+                state_path,
+                {
+                    "step": done,
+                    "model": losses.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "average": average.state_dict(),
+                },
+            )
+    losses.load_state_dict(average.shadow)
+    losses.eval()
+    figures = held_out_losses(losses, batches, held_out_steps, history=history, seed=seed)
+    print("held out: " + "  ".join(f"{name} {value:.4f}" for name, value in figures.items()), flush=True)
+
+
+@torch.no_grad()
+def held_out_losses(
+    losses: PolicyLosses, batches: PolicyBatches, steps: NDArray[np.int64], *, history: bool, seed: int, count: int = 8
+) -> dict[str, float]:
+    """Mean of each part of the loss over `count` batches that were never trained on."""
+    totals: dict[str, list[float]] = {}
+    for index in range(count):
+        draw, generator = step_generators(seed + 1, index)
+        parts = losses(batches(draw.choice(steps, size=losses.settings.batch)), generator, history=history)
+        for name, value in parts.items():
+            totals.setdefault(name, []).append(float(value))
+    return {name: float(np.mean(values)) for name, values in totals.items()}
