@@ -24,12 +24,12 @@ export OMP_NUM_THREADS ?= 1
 setup: $(VENV)/.installed $(VENV)/.interfaces
 
 $(VENV)/.installed: .ci/setup setup.py setup.cfg $(wildcard .ci/requirements/*.txt)
-	.ci/setup
-	touch $@
+	@.ci/setup
+	@touch $@
 
 $(VENV)/.interfaces: $(VENV)/.installed .ci/build_interfaces .ci/wheels.cmake $(INTERFACES)
-	.ci/build_interfaces
-	touch $@
+	@.ci/build_interfaces
+	@touch $@
 
 lint: setup
 	$(BIN)/ruff check

@@ -1,0 +1,68 @@
+"""Everything outside nodes/ imports on a machine without ROS, and nothing imports TensorRT at import time."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import f1_ros
+
+PACKAGE = Path(f1_ros.__file__).parent
+BLOCKED_ALWAYS = ("tensorrt", "tensorrt_rtx", "tensorrt_llm", "torch_tensorrt")
+BLOCKED_OUTSIDE_NODES = (
+    "rclpy", "rcl_interfaces", "f1_msgs", "sensor_msgs", "std_msgs", "std_srvs", "trajectory_msgs", "diagnostic_msgs",
+    "lifecycle_msgs", "control_msgs", "builtin_interfaces", "rosgraph_msgs", "geometry_msgs", "action_msgs",
+    "ament_index_python", "cv_bridge", "launch", "launch_ros",
+)  # fmt: skip
+
+IMPORT_ALL = """
+import importlib, sys
+blocked, modules = eval(sys.argv[1]), eval(sys.argv[2])
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ModuleNotFoundError(f"{name} is blocked in this test", name=name)
+
+sys.meta_path.insert(0, Refuse())
+for module in modules:
+    importlib.import_module(module)
+"""
+
+
+def modules(*, nodes: bool) -> list[str]:
+    names = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        if parts[-1] != "__main__" and ("nodes" in parts) == nodes:
+            names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return names
+
+
+def import_all(blocked: tuple[str, ...], names: list[str]) -> None:
+    command = [sys.executable, "-c", IMPORT_ALL, repr(blocked), repr(names)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_everything_outside_nodes_imports_without_ros_and_tensorrt() -> None:
+    names = modules(nodes=False)
+    assert "f1_ros.errors" in names
+    import_all(BLOCKED_OUTSIDE_NODES + BLOCKED_ALWAYS, names)
+
+
+def test_nodes_import_without_tensorrt() -> None:
+    import_all(BLOCKED_ALWAYS, modules(nodes=True))
+
+
+def test_only_nodes_and_what_starts_them_name_rclpy() -> None:
+    """Not even inside a function: what needs ROS lives in nodes/."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "nodes" in path.relative_to(PACKAGE).parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [f"{path.relative_to(PACKAGE)}: {n}" for n in names if n.partition(".")[0] == "rclpy"]
+    assert found == []
