@@ -1,0 +1,442 @@
+"""The shape of an F1 network, read from `config.json`.
+
+The layout is the release's own (`und_expert_config`, `gen_expert_config`, `act_expert_config`, ...), so that its
+configurations load as they are. Keys that upstream's Hugging Face sections carry without effect (`eos_token_id`,
+`attention_dropout`, ...) are ignored there; the sections that are ours (`vae`, a `keypoint_conv` vision tower) refuse
+unknown keys. What is new against upstream:
+
+    und_expert_config.vision_config.model_type   "keypoint_conv": see `KeypointConvConfig`
+    gen_expert_config.use_history                false: the generation expert sees no history
+    gen_expert_config.vae.{ch_mult, num_res_blocks, patch, norm_groups}   a smaller visual tokenizer
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from f1_ros.errors import ConfigError
+
+_REMEDY = "Correct it in config.json; docs of every key are in f1_ros/model/config.py."
+
+
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise ConfigError(f"Network configuration: {problem}.", remedy=_REMEDY)
+
+
+def _positive(section: str, **values: int) -> None:
+    for key, value in values.items():
+        _require(
+            isinstance(value, int) and not isinstance(value, bool) and value > 0,
+            f"{section}.{key} is {value!r}, expected an integer above 0",
+        )
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """One Gemma decoder of the mixture.
+
+    Attributes:
+        hidden_size: width of its tokens.
+        intermediate_size: width inside its gated MLP.
+        num_hidden_layers: layers; the same for all experts.
+        num_attention_heads: query heads; the same for all experts.
+        num_key_value_heads: key and value heads, a divisor of the query heads; the same for all experts.
+        head_dim: width of a head, even (RoPE rotates its halves); the same for all experts.
+        vocab_size: rows of the token embedding (understanding expert only).
+        rms_norm_eps: epsilon of the RMS norms.
+    """
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int = 256
+    vocab_size: int = 257152
+    rms_norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        sizes = asdict(self)
+        sizes.pop("rms_norm_eps")
+        _positive("expert", **sizes)
+        _require(self.head_dim % 2 == 0, f"head_dim is {self.head_dim}, expected an even number")
+        _require(
+            self.num_attention_heads % self.num_key_value_heads == 0,
+            f"{self.num_attention_heads} attention heads do not divide among {self.num_key_value_heads} KV heads",
+        )
+        _require(0 < self.rms_norm_eps < 1, f"rms_norm_eps is {self.rms_norm_eps}, expected a number in (0, 1)")
+
+
+@dataclass(frozen=True)
+class SiglipConfig:
+    """A SigLIP vision transformer: `(image_size / patch_size)^2` tokens of `hidden_size`."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    image_size: int = 224
+    patch_size: int = 14
+    layer_norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        sizes = asdict(self)
+        sizes.pop("layer_norm_eps")
+        _positive("vision_config", **sizes)
+        _require(
+            self.hidden_size % self.num_attention_heads == 0,
+            f"vision width {self.hidden_size} does not divide among {self.num_attention_heads} heads",
+        )
+        _require(
+            self.image_size >= self.patch_size,
+            f"vision image_size {self.image_size} is below its patch_size {self.patch_size}",
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens a camera."""
+        return (self.image_size // self.patch_size) ** 2
+
+
+@dataclass(frozen=True)
+class KeypointConvConfig:
+    """A small convolutional tower: spatial-softmax keypoints in one token, a pooled grid in `grid^2` more.
+
+    Attributes:
+        hidden_size: width of its tokens before the projector.
+        image_size: side of its square input, px; a multiple of 4.
+        channels: channels of the two convolutions (6x6 stride 4, then 3x3).
+        keypoints: number K of spatial-softmax keypoints.
+        grid: side of the pooled grid.
+        cameras: 1: all cameras share one tower; more: camera i has tower i.
+    """
+
+    hidden_size: int
+    image_size: int = 96
+    channels: tuple[int, int] = (32, 64)
+    keypoints: int = 32
+    grid: int = 4
+    cameras: int = 1
+
+    def __post_init__(self) -> None:
+        _require(len(self.channels) == 2, f"vision_config.channels is {list(self.channels)}, expected two numbers")
+        _positive(
+            "vision_config",
+            hidden_size=self.hidden_size,
+            image_size=self.image_size,
+            channels0=self.channels[0],
+            channels1=self.channels[1],
+            keypoints=self.keypoints,
+            grid=self.grid,
+            cameras=self.cameras,
+        )
+        _require(
+            self.image_size % 4 == 0 and self.image_size // 4 >= self.grid,
+            f"vision_config.image_size {self.image_size} is not a multiple of 4 that holds a {self.grid}-cell grid",
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens a camera."""
+        return 1 + self.grid**2
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """The visual tokenizer (VAR's multi-scale residual VQ-VAE).
+
+    Attributes:
+        vocab_size: codes in the codebook.
+        z_channels: width of a code vector.
+        ch: channels at full resolution.
+        share_quant_resi: number of phi convolutions that the scales share.
+        ch_mult: channel multiplier per resolution level; each level but the last halves the resolution.
+        num_res_blocks: residual blocks a level (the decoder has one more).
+        patch: pixels of a patch x patch square that go in as channels (and come out so); 1 is upstream's.
+        norm_groups: groups of every group norm.
+    """
+
+    vocab_size: int = 4096
+    z_channels: int = 32
+    ch: int = 160
+    share_quant_resi: int = 4
+    ch_mult: tuple[int, ...] = (1, 1, 2, 2, 4)
+    num_res_blocks: int = 2
+    patch: int = 1
+    norm_groups: int = 32
+
+    def __post_init__(self) -> None:
+        sizes = asdict(self)
+        for i, multiplier in enumerate(sizes.pop("ch_mult")):
+            sizes[f"ch_mult[{i}]"] = multiplier
+        _positive("vae", **sizes)
+        _require(len(self.ch_mult) > 0, "vae.ch_mult is empty")
+        _require(self.share_quant_resi >= 2, f"vae.share_quant_resi is {self.share_quant_resi}, expected 2 or more")
+        _require(
+            self.ch % self.norm_groups == 0,
+            f"vae.ch {self.ch} is not a multiple of vae.norm_groups {self.norm_groups}",
+        )
+
+    @property
+    def downsample(self) -> int:
+        """Pixels a side of one cell of the finest token map."""
+        return int(self.patch * 2 ** (len(self.ch_mult) - 1))
+
+
+@dataclass(frozen=True)
+class F1Config:
+    """The whole network.
+
+    Attributes:
+        vision: the vision tower of the understanding expert.
+        und: understanding expert.  gen: generation expert.  act: action expert.
+        vae: the visual tokenizer.
+        scales: sides of the tokenizer's token maps, coarse to fine, the first 1.
+        num_resolutions: scales that foresight predicts.
+        temporal_conv_kernel_size: T, frames of history.
+        use_world_model: false: no generation expert, no tokenizer, no history, no foresight.
+        use_history: false: the generation expert starts from its start token alone.
+        chunk_size: actions in a chunk.
+        max_state_dim: width of the state vector.  max_action_dim: width of an action vector.
+        tokenizer_max_length: language tokens.
+        num_steps: Euler steps of flow matching.
+    """
+
+    vision: SiglipConfig | KeypointConvConfig
+    und: ExpertConfig
+    act: ExpertConfig
+    gen: ExpertConfig | None = None
+    vae: TokenizerConfig | None = None
+    scales: tuple[int, ...] = ()
+    num_resolutions: int = 0
+    temporal_conv_kernel_size: int = 4
+    use_world_model: bool = True
+    use_history: bool = True
+    chunk_size: int = 50
+    max_state_dim: int = 32
+    max_action_dim: int = 32
+    tokenizer_max_length: int = 48
+    num_steps: int = 10
+
+    def __post_init__(self) -> None:
+        _positive(
+            "config",
+            chunk_size=self.chunk_size,
+            max_state_dim=self.max_state_dim,
+            max_action_dim=self.max_action_dim,
+            tokenizer_max_length=self.tokenizer_max_length,
+            num_steps=self.num_steps,
+            temporal_conv_kernel_size=self.temporal_conv_kernel_size,
+        )
+        _require(self.act.hidden_size % 2 == 0, f"action expert's width {self.act.hidden_size} is odd")
+        for name, expert in (("gen", self.gen), ("act", self.act)):
+            if expert is None:
+                continue
+            for key in ("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim"):
+                ours, theirs = getattr(expert, key), getattr(self.und, key)
+                _require(
+                    ours == theirs,
+                    f"{name}_expert_config.{key} is {ours}, but {theirs} in the understanding expert: "
+                    "experts attend jointly, so these must agree",
+                )
+        if not self.use_world_model:
+            _require(self.gen is None and self.vae is None, "use_world_model is false, but a generation expert is given")
+            return
+        _require(self.gen is not None and self.vae is not None, "use_world_model is true without gen_expert_config.vae")
+        _positive("gen_expert_config", **{f"pn[{i}]": s for i, s in enumerate(self.scales)})
+        _require(
+            len(self.scales) >= 2 and self.scales[0] == 1 and list(self.scales) == sorted(set(self.scales)),
+            f"gen_expert_config.pn is {self.scales}, expected two or more rising sides, the first 1",
+        )
+        _require(
+            1 <= self.num_resolutions <= len(self.scales),
+            f"gen_expert_config.num_resolutions is {self.num_resolutions}, expected 1 to {len(self.scales)}",
+        )
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square camera images, px."""
+        return self.vision.image_size
+
+    @property
+    def frame_size(self) -> int:
+        """Side of the square history frames, px."""
+        return self.scales[-1] * self.vae.downsample if self.vae is not None else 0
+
+    @property
+    def frame_tokens(self) -> int:
+        """L: tokens of a frame, over all scales."""
+        return sum(s * s for s in self.scales)
+
+    @property
+    def foresight_tokens(self) -> int:
+        """F: tokens that foresight predicts, over its `num_resolutions` scales."""
+        return sum(s * s for s in self.scales[: self.num_resolutions])
+
+    @classmethod
+    def from_json(cls, path: Path | str) -> F1Config:
+        """Read a `config.json`.
+
+        Raises:
+            ConfigError: naming the file and the key, if it is missing, not JSON, or not a valid configuration.
+        """
+        path = Path(path)
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ConfigError(
+                f"{path}: cannot be read as JSON: {error}.", remedy="Restore the network's config.json."
+            ) from error
+        try:
+            return cls.from_dict(tree)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error.problem}", remedy=error.remedy) from error
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> F1Config:
+        """Read upstream's layout (see the module's docstring).
+
+        Raises:
+            ConfigError: naming the key.
+        """
+        _require(isinstance(tree, Mapping), "it is not an object")
+        und = _section(tree, "und_expert_config")
+        text = _section(und, "text_config", "und_expert_config.")
+        act = _section(tree, "act_expert_config")
+        world = tree.get("use_world_model", True)
+        _require(isinstance(world, bool), f"use_world_model is {world!r}, expected true or false")
+        values: dict[str, Any] = {
+            key: tree[key]
+            for key in ("chunk_size", "max_state_dim", "max_action_dim", "tokenizer_max_length", "num_steps")
+            if key in tree
+        }
+        if world:
+            gen = _section(tree, "gen_expert_config")
+            values["gen"] = _expert(gen, "gen_expert_config")
+            values["vae"] = _strict(
+                TokenizerConfig, _section(gen, "vae", "gen_expert_config."), "vae", ignore=("test_mode", "vae_ckpt")
+            )
+            values["scales"] = _scales(_get(gen, "pn", "gen_expert_config"))
+            values["num_resolutions"] = _get(gen, "num_resolutions", "gen_expert_config")
+            values["temporal_conv_kernel_size"] = _get(gen, "temporal_conv_kernel_size", "gen_expert_config")
+            values["use_history"] = gen.get("use_history", True)
+            _require(isinstance(values["use_history"], bool), "gen_expert_config.use_history is not true or false")
+        config = cls(
+            vision=_vision(_section(und, "vision_config", "und_expert_config.")),
+            und=_expert(text, "und_expert_config.text_config"),
+            act=_expert(act, "act_expert_config"),
+            use_world_model=world,
+            **values,
+        )
+        width = tree.get("proj_width", config.act.hidden_size)
+        _require(
+            width == config.act.hidden_size,
+            f"proj_width is {width}, but the action expert's width is {config.act.hidden_size}",
+        )
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """Upstream's layout; `from_dict` gives an equal configuration back."""
+        vision: dict[str, Any] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.vision).items()}
+        vision["model_type"] = "siglip_vision_model" if isinstance(self.vision, SiglipConfig) else "keypoint_conv"
+        vision["projection_dim"] = self.und.hidden_size
+        tree: dict[str, Any] = {
+            "model_type": "f1",
+            "und_expert_config": {
+                "model_type": "paligemma",
+                "hidden_size": self.und.hidden_size,
+                "projection_dim": self.und.hidden_size,
+                "text_config": {"model_type": "gemma", **asdict(self.und)},
+                "vision_config": vision,
+            },
+            "act_expert_config": {"model_type": "gemma", **asdict(self.act)},
+            "use_world_model": self.use_world_model,
+            "chunk_size": self.chunk_size,
+            "max_state_dim": self.max_state_dim,
+            "max_action_dim": self.max_action_dim,
+            "tokenizer_max_length": self.tokenizer_max_length,
+            "resize_imgs_with_padding": [self.image_size, self.image_size],
+            "proj_width": self.act.hidden_size,
+            "num_steps": self.num_steps,
+        }
+        if self.gen is not None and self.vae is not None:
+            tree["gen_expert_config"] = {
+                "model_type": "gemma",
+                **asdict(self.gen),
+                "pn": "_".join(map(str, self.scales)),
+                "num_resolutions": self.num_resolutions,
+                "temporal_conv_kernel_size": self.temporal_conv_kernel_size,
+                "temporal_conv_stride": self.temporal_conv_kernel_size,
+                "use_history": self.use_history,
+                "vae": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.vae).items()},
+            }
+        return tree
+
+
+def _section(tree: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
+    value = tree.get(key)
+    _require(isinstance(value, Mapping), f"section {where}{key} is missing or not an object")
+    assert isinstance(value, Mapping)
+    return value
+
+
+def _get(section: Mapping[str, Any], key: str, where: str) -> Any:
+    _require(key in section, f"{where}.{key} is missing")
+    return section[key]
+
+
+def _expert(section: Mapping[str, Any], where: str) -> ExpertConfig:
+    """Read a Gemma section; settings that would change the network in ways upstream does not know are refused."""
+    names = {f.name for f in fields(ExpertConfig)}
+    for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"):
+        _get(section, key, where)
+    for key in ("hidden_act", "hidden_activation"):
+        value = section.get(key) or "gelu_pytorch_tanh"
+        _require(value == "gelu_pytorch_tanh", f"{where}.{key} is {value!r}, only gelu_pytorch_tanh is known")
+    theta = section.get("rope_theta", 10000.0)
+    _require(theta == 10000, f"{where}.rope_theta is {theta}, only 10000 is known")
+    _require(not section.get("attention_bias", False), f"{where}.attention_bias is set, F1 has none")
+    try:
+        return ExpertConfig(**{k: v for k, v in section.items() if k in names})
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.problem}", remedy=error.remedy) from error
+
+
+def _vision(section: Mapping[str, Any]) -> SiglipConfig | KeypointConvConfig:
+    kind = section.get("model_type", "siglip_vision_model")
+    if kind == "keypoint_conv":
+        return _strict(KeypointConvConfig, section, "vision_config", ignore=("model_type", "projection_dim"))
+    _require(
+        kind == "siglip_vision_model",
+        f"vision_config.model_type is {kind!r}, known are siglip_vision_model and keypoint_conv",
+    )
+    for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"):
+        _get(section, key, "und_expert_config.vision_config")
+    names = {f.name for f in fields(SiglipConfig)}
+    return SiglipConfig(**{k: v for k, v in section.items() if k in names})
+
+
+def _strict(cls: type[Any], section: Mapping[str, Any], where: str, ignore: tuple[str, ...]) -> Any:
+    names = {f.name for f in fields(cls)}
+    for key in section:
+        _require(key in names or key in ignore, f"{where}.{key} is not a known key (known: {', '.join(sorted(names))})")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in section.items() if k in names}
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise ConfigError(f"Network configuration: {where}: {error}.", remedy=_REMEDY) from error
+
+
+def _scales(pn: Any) -> tuple[int, ...]:
+    """Upstream writes the scales as "1_2_3" or "1-2-3"."""
+    try:
+        return tuple(int(part) for part in str(pn).replace("-", "_").split("_"))
+    except ValueError as error:
+        raise ConfigError(
+            f"Network configuration: gen_expert_config.pn is {pn!r}, expected sides such as 1_2_3_4.", remedy=_REMEDY
+        ) from error

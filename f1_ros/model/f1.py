@@ -1,0 +1,412 @@
+"""The F1 network: prefix, foresight, flow. Read `config.py`, `gemma.py` and `tokenizer.py` first.
+
+One inference, in order:
+
+    codes = model.tokenizer.encode(frames)                            each history frame once; keep its codes
+    history = model.history_embeds(model.tokenizer.var_input(codes).unflatten(0, (B, T)))
+    prefix = model.prefix(images, image_mask, tokens, mask, history)  understanding and generation expert
+    foresight = model.foresight(prefix, generator)                    generation expert, scale by scale; may be skipped
+    actions = model.sample_actions(prefix, state, noise)              action expert, num_steps times
+
+Letters in shapes: B batch, T history frames, L tokens of a frame over all scales, C code width, F foresight tokens,
+V codebook size, n language tokens, d state width, A action width, W an expert's width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from f1_ros.model.config import F1Config
+from f1_ros.model.gemma import Expert, KVCache, attention_bias, run_experts
+from f1_ros.model.losses import noised
+from f1_ros.model.sampling import sample_top_k_top_p
+from f1_ros.model.tokenizer import VisualTokenizer
+from f1_ros.model.towers import make_tower
+
+TIME_PERIODS = (4e-3, 4.0)  # shortest and longest period of the flow time's sinusoids
+
+
+@dataclass
+class Prefix:
+    """What the experts have seen: their cached keys and values, and what later phases need to go on.
+
+    Attributes:
+        cache: keys and values; `F1Model.foresight` adds its own.
+        valid: (B, cached tokens) bool, false for padding and masked cameras.
+        positions: (B, F) RoPE positions of the foresight tokens, the first that of the prefix's own last token;
+            (B, 0) without a world model.
+        offset: (B, 1) RoPE position of the state token. It counts the foresight tokens whether or not they are run,
+            so that a policy can be run without foresight with its action tokens where they were in training.
+        last: (B, 1, W) output of the generation expert at the prefix's last token; None without a world model.
+        keypoints: (B, cameras, 2 K) keypoints of the vision tower; None if it has none.
+    """
+
+    cache: KVCache
+    valid: Tensor
+    positions: Tensor
+    offset: Tensor
+    last: Tensor | None
+    keypoints: Tensor | None
+
+    def repeat(self, times: int) -> Prefix:
+        """Each row `times` times, one after the other: several noise draws that share one prefix."""
+        return Prefix(
+            self.cache.repeat(times),
+            self.valid.repeat_interleave(times, 0),
+            self.positions.repeat_interleave(times, 0),
+            self.offset.repeat_interleave(times, 0),
+            None if self.last is None else self.last.repeat_interleave(times, 0),
+            None if self.keypoints is None else self.keypoints.repeat_interleave(times, 0),
+        )
+
+
+@dataclass(frozen=True)
+class ForesightOutput:
+    """Predicted tokens of the next view.
+
+    Attributes:
+        codes: (B, F) int64, the scales one after the other.
+        logits: (B, F, V), before top-k and top-p.
+    """
+
+    codes: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True)
+class TrainOutputs:
+    """What the joint objective is made of.
+
+    Attributes:
+        action_loss: (B draws, chunk, A) squared error of each element's velocity, not masked.
+        foresight_logits: (B, F, V), or None if foresight was skipped.
+        keypoints: (B, cameras, 2 K), or None.
+    """
+
+    action_loss: Tensor
+    foresight_logits: Tensor | None
+    keypoints: Tensor | None
+
+
+class TemporalConv(nn.Module):
+    """One convolution over all T frames, (B, T, l, C) -> (B, l, C)."""
+
+    def __init__(self, channels: int, frames: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, frames, stride=frames)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The kernel covers all frames, so nothing slides and it is one matrix product.
+        return F.linear(x.permute(0, 2, 3, 1).flatten(2), self.conv.weight.flatten(1), self.conv.bias)
+
+
+class VisionEncoder(nn.Module):
+    """Vision tower, and the projector to the understanding expert's width."""
+
+    def __init__(self, config: F1Config) -> None:
+        super().__init__()
+        self.tower = make_tower(config.vision)
+        self.projector = nn.Linear(config.vision.hidden_size, config.und.hidden_size)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """images (B, cameras, 3, S, S) -> tokens (B, cameras, tokens, W), keypoints (B, cameras, 2 K) or None."""
+        seen = self.tower(images)
+        return self.projector(seen.tokens), seen.keypoints
+
+
+class F1Model(nn.Module):
+    """The network of one `F1Config`. Its modules are named by part; `checkpoint.py` knows the release's names.
+
+    Without a world model (`use_world_model` false) `tokenizer` and `gen` do not exist, `history` is None
+    everywhere, and `foresight` is not to be called.
+    """
+
+    def __init__(self, config: F1Config) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = VisionEncoder(config)
+        self.und = Expert(config.und, language=True)
+        self.act = Expert(config.act)
+        if config.gen is not None and config.vae is not None:
+            width, channels, tokens = config.gen.hidden_size, config.vae.z_channels, config.frame_tokens
+            std = math.sqrt(1 / width / 3)
+            self.tokenizer = VisualTokenizer(config.vae, config.scales)
+            self.gen = Expert(config.gen)
+            self.temporal_conv = TemporalConv(channels, config.temporal_conv_kernel_size)
+            self.wm_embeddings = nn.Linear(channels, width)
+            self.wm_hist_pos_embs = nn.Parameter(torch.randn(1, tokens - 1, channels) * std)
+            self.wm_sos_token_embs = nn.Parameter(torch.randn(1, 1, width) * std)
+            self.wm_cond_pos_embs = nn.Parameter(torch.randn(1, tokens, width) * std)
+            self.wm_output_position_embedding = nn.Parameter(torch.randn(1, tokens, width) * std)
+            self.lvl_embed = nn.Embedding(len(config.scales), width)
+            nn.init.normal_(self.lvl_embed.weight, std=std)
+            self.mask_embedding = nn.Buffer(torch.randn(1, 1, channels) * std)
+            self.wm_out_layer_norm = nn.LayerNorm(width)
+            self.wm_out_proj = nn.Linear(width, config.vae.vocab_size)
+        width = config.act.hidden_size
+        self.state_proj = nn.Linear(config.max_state_dim, width)
+        self.action_in_proj = nn.Linear(config.max_action_dim, width)
+        self.action_time_mlp_in = nn.Linear(2 * width, width)
+        self.action_time_mlp_out = nn.Linear(width, width)
+        self.action_out_proj = nn.Linear(width, config.max_action_dim)
+
+    def history_embeds(self, var_inputs: Tensor) -> Tensor:
+        """VAR inputs of the T history frames (B, T, L - 1, C), oldest first -> (B, L - 1, C)."""
+        out: Tensor = self.temporal_conv(var_inputs) + self.wm_hist_pos_embs
+        return out
+
+    def prefix(
+        self,
+        images: Tensor,
+        image_mask: Tensor,
+        language_tokens: Tensor,
+        language_mask: Tensor,
+        history: Tensor | None = None,
+    ) -> Prefix:
+        """Read everything there is to see: one joint pass of the understanding and the generation expert.
+
+        Args:
+            images: (B, cameras, 3, S, S) in [-1, 1]. A camera that does not exist is left out.
+            image_mask: (B, cameras) bool; a masked camera keeps its place but is not looked at.
+            language_tokens: (B, n) integers, padded on the right.
+            language_mask: (B, n) bool, false for padding.
+            history: (B, L - 1, C) of `history_embeds`; None without history.
+        """
+        config = self.config
+        seen, keypoints = self.vision(images)
+        words = self.und.embed_tokens(language_tokens) * math.sqrt(config.und.hidden_size)
+        streams = [(self.und, torch.cat([seen.flatten(1, 2), words], dim=1))]
+        valid = torch.cat([image_mask.repeat_interleave(seen.shape[2], dim=1), language_mask], dim=1)
+        if config.use_world_model:
+            imagined = self._generation_tokens(valid.shape[0], history)
+            streams.append((self.gen, imagined))
+            valid = torch.cat([valid, valid.new_ones(imagined.shape[:2])], dim=1)
+        tokens = valid.shape[1]
+        positions = valid.cumsum(1) - 1
+        visible = valid[:, None, None, :]  # (B, 1, 1, N)
+        if config.use_world_model:  # the last token is foresight's first: only it may look at itself
+            first_part = torch.arange(tokens, device=valid.device) < tokens - 1
+            visible = visible & (first_part | ~first_part[:, None])  # (B, 1, N, N)
+        ahead = torch.arange(config.foresight_tokens, device=valid.device)
+        cache = KVCache(config.und.num_hidden_layers, tokens + len(ahead) + config.chunk_size + 1)
+        last = run_experts(
+            streams,
+            positions,
+            attention_bias(visible),
+            cache,
+            keep=True,
+            outputs=1 if config.use_world_model else 0,
+        )
+        end = positions[:, -1:]
+        return Prefix(
+            cache=cache,
+            valid=valid,
+            positions=end + ahead,
+            offset=end + max(len(ahead), 1),
+            last=last,
+            keypoints=keypoints,
+        )
+
+    def foresight(
+        self,
+        prefix: Prefix,
+        generator: torch.Generator | None = None,
+        top_k: int = 900,
+        top_p: float = 0.95,
+        greedy: bool = False,
+        teacher: Tensor | None = None,
+        dropped: Tensor | None = None,
+    ) -> ForesightOutput:
+        """Predict the next view's tokens, scale by scale, and add them to the prefix's cache.
+
+        Args:
+            prefix: extended in place.
+            generator: for sampling.
+            top_k: draw from this many likeliest codes.
+            top_p: ... and of those from the ones that hold this share of the probability.
+            greedy: take the likeliest code instead.
+            teacher: (B, F) the future frame's own codes: each scale is predicted from these instead of from the
+                predicted ones, in one pass (training only; F1's first stage).
+            dropped: (B, F - 1) bool, teacher inputs to replace by the mask embedding.
+        """
+        if teacher is not None:
+            return self._teacher_forced(prefix, teacher, dropped)
+        scales = self.config.scales[: self.config.num_resolutions]
+        hidden, start = prefix.last, 0
+        f_hat = self.tokenizer.empty(prefix.valid.shape[0])
+        codes: list[Tensor] = []
+        logits: list[Tensor] = []
+        for k, side in enumerate(scales):
+            if k > 0:
+                with torch.no_grad():  # the tokenizer is frozen: no gradient belongs there
+                    f_hat = self.tokenizer.accumulate(f_hat, codes[-1], k - 1)
+                    inputs = self.tokenizer.next_input(f_hat, k - 1)
+                hidden = self._extend(prefix, self._scale_tokens(inputs, k, k + 1), start, block_sizes=[side * side])
+            logits.append(self._foresight_logits(hidden))
+            if greedy:
+                codes.append(logits[-1].argmax(-1))
+            else:
+                codes.append(sample_top_k_top_p(logits[-1].detach(), top_k, top_p, generator))
+            start += side * side
+        return ForesightOutput(torch.cat(codes, dim=1), torch.cat(logits, dim=1))
+
+    def velocity(self, prefix: Prefix, state: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """The flow's velocity at x_t (B, chunk, A) and times t (B,), given the state (B, d): (B, chunk, A)."""
+        bias, positions = self._suffix_layout(prefix)
+        return self._velocity(prefix, self.state_proj(state), x_t, t, bias, positions)
+
+    def sample_actions(self, prefix: Prefix, state: Tensor, noise: Tensor, num_steps: int | None = None) -> Tensor:
+        """Follow the flow from noise x_1 (B, chunk, A) to actions x_0 by `num_steps` Euler steps.
+
+        Time is added up in float32 as upstream does: the fastest sinusoid turns a rounding error of 1e-7 in t into
+        1e-4 of phase.
+        """
+        steps = num_steps or self.config.num_steps
+        dt = torch.tensor(-1.0 / steps, dtype=torch.float32, device=noise.device)
+        t = torch.ones(noise.shape[0], dtype=torch.float32, device=noise.device)
+        bias, positions = self._suffix_layout(prefix)
+        state_token = self.state_proj(state)
+        x = noise
+        for _ in range(steps):
+            x = x + dt.to(x.dtype) * self._velocity(prefix, state_token, x, t, bias, positions)
+            t = t + dt
+        return x
+
+    def train_outputs(
+        self,
+        images: Tensor,
+        image_mask: Tensor,
+        language_tokens: Tensor,
+        language_mask: Tensor,
+        history: Tensor | None,
+        state: Tensor,
+        actions: Tensor,
+        noise: Tensor,
+        time: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        greedy: bool = False,
+        teacher: Tensor | None = None,
+        skip_foresight: bool = False,
+    ) -> TrainOutputs:
+        """One training pass of the joint objective, foresight sampled inside it as at inference.
+
+        Args:
+            images, image_mask, language_tokens, language_mask, history: see `prefix`.
+            state: (B, d).
+            actions: (B, chunk, A), what the flow should end at.
+            noise: (B draws, chunk, A): `draws` noise draws share each row's prefix, a row's draws side by side.
+            time: (B draws,), see `losses.sample_time`.
+            generator, greedy, teacher: see `foresight`.
+            skip_foresight: predict no foresight; the action expert then sees none.
+        """
+        prefix = self.prefix(images, image_mask, language_tokens, language_mask, history)
+        logits = None
+        if self.config.use_world_model and not skip_foresight:
+            logits = self.foresight(prefix, generator, greedy=greedy, teacher=teacher).logits
+        keypoints = prefix.keypoints
+        draws = noise.shape[0] // actions.shape[0]
+        if draws > 1:
+            prefix = prefix.repeat(draws)
+            state, actions = state.repeat_interleave(draws, 0), actions.repeat_interleave(draws, 0)
+        x_t, target = noised(actions, noise, time)
+        error = self.velocity(prefix, state, x_t, time) - target
+        return TrainOutputs(error.square(), logits, keypoints)
+
+    def _generation_tokens(self, batch: int, history: Tensor | None) -> Tensor:
+        """Start token, then history (B, L - 1, C): (B, L, W), or (B, 1, W) without history."""
+        x = self.wm_sos_token_embs.expand(batch, -1, -1)
+        if history is not None and self.config.use_history:
+            x = torch.cat([x, self.wm_embeddings(history)], dim=1)
+        x = x + self.wm_cond_pos_embs[:, : x.shape[1]]
+        first_scale = self.wm_output_position_embedding[:, :1] + self.lvl_embed.weight[0]
+        return torch.cat([x[:, :-1], x[:, -1:] + first_scale], dim=1)
+
+    def _scale_tokens(self, inputs: Tensor, first: int, end: int) -> Tensor:
+        """Inputs of scales first .. end - 1 (B, tokens, C) -> generation tokens (B, tokens, W)."""
+        sizes = [side * side for side in self.config.scales]
+        start = sum(sizes[:first])
+        level = torch.cat([self.lvl_embed.weight[k].expand(sizes[k], -1) for k in range(first, end)])
+        position = self.wm_output_position_embedding[:, start : start + inputs.shape[1]]
+        out: Tensor = self.wm_embeddings(inputs) + position + level
+        return out
+
+    def _extend(self, prefix: Prefix, tokens: Tensor, start: int, block_sizes: list[int]) -> Tensor:
+        """Run generation tokens (B, N, W), the foresight tokens from `start` on, into the prefix's cache.
+
+        Each block sees itself, the blocks before it and the prefix. Returns the outputs, (B, N, W).
+        """
+        batch, count = tokens.shape[:2]
+        block = torch.cat([torch.full((size,), i) for i, size in enumerate(block_sizes)]).to(tokens.device)
+        among = (block[:, None] >= block).expand(batch, 1, -1, -1)  # (B, 1, N, N)
+        before = prefix.valid[:, None, None, :].expand(-1, -1, count, -1)
+        visible = torch.cat([before, among], dim=-1)
+        positions = prefix.positions[:, start : start + count]
+        hidden = run_experts(
+            [(self.gen, tokens)], positions, attention_bias(visible), prefix.cache, keep=True, outputs=count
+        )
+        prefix.valid = torch.cat([prefix.valid, prefix.valid.new_ones(batch, count)], dim=1)
+        assert hidden is not None
+        return hidden
+
+    def _teacher_forced(self, prefix: Prefix, teacher: Tensor, dropped: Tensor | None) -> ForesightOutput:
+        """All scales after the first in one pass, each from the true codes of the scales before it."""
+        count = self.config.num_resolutions
+        sizes = [side * side for side in self.config.scales[:count]]
+        hidden = prefix.last
+        assert hidden is not None
+        if count > 1:
+            with torch.no_grad():
+                inputs = self.tokenizer.var_input(teacher[:, : sum(sizes[:-1])])  # (B, F - 1, C)
+                if dropped is not None:
+                    inputs = torch.where(dropped[..., None], self.mask_embedding, inputs)
+            rest = self._extend(prefix, self._scale_tokens(inputs, 1, count), 1, block_sizes=sizes[1:])
+            hidden = torch.cat([hidden, rest], dim=1)
+        logits = self._foresight_logits(hidden)
+        return ForesightOutput(logits.argmax(-1), logits)
+
+    def _foresight_logits(self, hidden: Tensor | None) -> Tensor:
+        """Outputs of the generation expert (B, N, W) -> (B, N, V), in the head's own precision."""
+        assert hidden is not None
+        out: Tensor = self.wm_out_proj(self.wm_out_layer_norm(hidden.to(self.wm_out_proj.weight.dtype)))
+        return out
+
+    def _suffix_layout(self, prefix: Prefix) -> tuple[Tensor, Tensor]:
+        """Attention bias (B, 1, s, M) and positions (B, s) of the s = 1 + chunk tokens of the action expert.
+
+        All see the valid prefix and foresight; the state token sees itself, action tokens see state and actions.
+        """
+        tokens = 1 + self.config.chunk_size
+        step = torch.arange(tokens, device=prefix.valid.device)
+        among = (step[:, None] > 0) | (step == 0)  # (s, s)
+        before = prefix.valid[:, None, None, :].expand(-1, -1, tokens, -1)
+        visible = torch.cat([before, among.expand(before.shape[0], 1, -1, -1)], dim=-1)
+        return attention_bias(visible), prefix.offset + step
+
+    def _velocity(
+        self, prefix: Prefix, state_token: Tensor, x_t: Tensor, t: Tensor, bias: Tensor, positions: Tensor
+    ) -> Tensor:
+        action = self.action_in_proj(x_t)  # (B, chunk, W)
+        time = time_embedding(t, action.shape[-1]).to(action.dtype)[:, None].expand_as(action)
+        mixed = self.action_time_mlp_out(F.silu(self.action_time_mlp_in(torch.cat([action, time], dim=-1))))
+        tokens = torch.cat([state_token[:, None], mixed], dim=1)
+        hidden = run_experts(
+            [(self.act, tokens)], positions, bias, prefix.cache, keep=False, outputs=self.config.chunk_size
+        )
+        assert hidden is not None
+        out: Tensor = self.action_out_proj(hidden)
+        return out
+
+
+def time_embedding(t: Tensor, width: int) -> Tensor:
+    """Sines, then cosines of t (B,), periods spaced geometrically over `TIME_PERIODS`: (B, width) float64."""
+    shortest, longest = TIME_PERIODS
+    fraction = torch.linspace(0.0, 1.0, width // 2, dtype=torch.float64, device=t.device)
+    period = shortest * (longest / shortest) ** fraction
+    phase = (1.0 / period * 2 * math.pi)[None, :] * t[:, None]
+    return torch.cat([phase.sin(), phase.cos()], dim=1)

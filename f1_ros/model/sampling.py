@@ -1,0 +1,30 @@
+"""Drawing from the foresight logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sample_top_k_top_p(logits: Tensor, top_k: int, top_p: float, generator: torch.Generator | None) -> Tensor:
+    """Draw one index per row from the likeliest entries.
+
+    Args:
+        logits: (..., V).
+        top_k: keep this many of the largest entries (ties with the smallest kept one stay in); 0 keeps all.
+        top_p: of those keep the largest ones that hold this share of the probability; 0 keeps all.
+        generator: where the randomness comes from.
+
+    Returns:
+        (...) int64.
+    """
+    if 0 < top_k < logits.shape[-1]:
+        smallest = logits.topk(top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < smallest, -torch.inf)
+    if top_p > 0:
+        ordered, order = logits.sort(dim=-1)
+        drop = ordered.softmax(-1).cumsum(-1) <= 1 - top_p
+        drop[..., -1] = False
+        logits = logits.masked_fill(torch.zeros_like(drop).scatter(-1, order, drop), -torch.inf)
+    flat = logits.softmax(-1).flatten(0, -2)
+    return torch.multinomial(flat, 1, generator=generator).view(logits.shape[:-1])
