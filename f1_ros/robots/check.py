@@ -1,0 +1,250 @@
+"""What a robot profile's values mean together: units, limits, names and what is still open."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from f1_ros.robots.profile import Arm, Camera, Gripper, Joint, RobotProfile
+
+# ROS 2 names: absolute, tokens of letters, digits and underscores that do not start with a digit.
+_ROS_NAME = re.compile(r"^(/[A-Za-z_][A-Za-z0-9_]*)+$")
+_WIDEST_GRIPPER_M = 1.0
+_LONGEST_SLIDE_M = 3.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        key: dotted key in the profile, such as `arms[0].joints[3].upper`.
+        problem: what is wrong with it.
+        remedy: what to do about it.
+        is_open: the value is missing because no source gives it.
+    """
+
+    key: str
+    problem: str
+    remedy: str
+    is_open: bool = False
+
+
+def find_problems(profile: RobotProfile) -> list[Problem]:
+    """Everything that is wrong with a profile whose keys and types are right; open values come last."""
+    found = [
+        *_names(profile),
+        *(p for i, arm in enumerate(profile.arms) for p in _arm(arm, f"arms[{i}]", profile)),
+        *(p for i, gripper in enumerate(profile.grippers) for p in _gripper(gripper, f"grippers[{i}]")),
+        *(p for i, camera in enumerate(profile.cameras) for p in _camera(camera, f"cameras[{i}]")),
+        *_layout(profile, "state_names", profile.state_names),
+        *_layout(profile, "action_names", profile.action_names),
+        *_numbers(profile),
+    ]
+    return found + list(_open(profile))
+
+
+def _names(profile: RobotProfile) -> Iterator[Problem]:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", profile.name):
+        yield Problem("name", f"'{profile.name}' is not a plain name", "Use lower-case letters, digits and _.")
+    if not profile.arms:
+        yield Problem("arms", "there is no arm", "Give at least one arm with its joints.")
+    kinds = {
+        "arms": [arm.name for arm in profile.arms],
+        "cameras": [camera.name for camera in profile.cameras],
+        "joints and grippers": [*profile.joints, *(g.name for g in profile.grippers)],
+        "command topics": [arm.command.topic for arm in profile.arms],
+        "gripper actions": [gripper.command.action for gripper in profile.grippers],
+        "camera topics": [camera.topic for camera in profile.cameras],
+    }
+    for kind, names in kinds.items():
+        for name in _repeated(names):
+            yield Problem(kind, f"'{name}' is given twice", "Give every one its own name.")
+
+
+def _arm(arm: Arm, key: str, profile: RobotProfile) -> Iterator[Problem]:
+    if not arm.joints:
+        yield Problem(f"{key}.joints", "there is no joint", "Give the joints in the order of the command message.")
+    yield from _ros_name(f"{key}.state.topic", arm.state.topic)
+    yield from _ros_name(f"{key}.command.topic", arm.command.topic)
+    for name, rate in (("state", arm.state.rate_hz), ("command", arm.command.rate_hz)):
+        if rate < 0.0:
+            yield Problem(f"{key}.{name}.rate_hz", f"{rate} Hz is negative", "Give 0 where it is not periodic.")
+    if len(arm.ready) != len(arm.joints):
+        yield Problem(
+            f"{key}.ready", f"has {len(arm.ready)} values for {len(arm.joints)} joints", "Give one for each joint."
+        )
+    for i, joint in enumerate(arm.joints):
+        problems = list(_joint(joint, f"{key}.joints[{i}]", profile.position_margin))
+        yield from problems
+        if problems or i >= len(arm.ready) or joint.lower is None or joint.upper is None:
+            continue
+        low, high = joint.lower + profile.position_margin, joint.upper - profile.position_margin
+        if not low <= arm.ready[i] <= high:
+            yield Problem(
+                f"{key}.ready[{i}]",
+                f"{arm.ready[i]} is outside the limits {low:g} .. {high:g} of {joint.name}",
+                "Give a pose inside the limits (less position_margin).",
+            )
+
+
+def _joint(joint: Joint, key: str, margin: float) -> Iterator[Problem]:
+    if joint.unit == "deg":
+        yield Problem(f"{key}.unit", "degrees are not used here", "Convert the limits (pi / 180) and write unit: rad.")
+        return
+    if joint.unit not in ("rad", "m"):
+        yield Problem(f"{key}.unit", f"'{joint.unit}' is not a unit", "Write rad, or m for a slide.")
+        return
+    # A joint that turns further than a full turn either way, or a slide of several metres, is in another unit.
+    most = 2.0 * math.pi if joint.unit == "rad" else _LONGEST_SLIDE_M
+    other = "degrees; convert to rad" if joint.unit == "rad" else "millimetres; convert to m"
+    for name in ("lower", "upper"):
+        value = getattr(joint, name)
+        if value is not None and abs(value) > most:
+            yield Problem(
+                f"{key}.{name}", f"{value:g} {joint.unit} of {joint.name} looks like another unit", f"Is it {other}?"
+            )
+    if joint.lower is not None and joint.upper is not None and joint.lower + margin >= joint.upper - margin:
+        less = f" with position_margin {margin:g}" if joint.lower < joint.upper else ""
+        yield Problem(
+            key, f"limits of {joint.name} are crossed: {joint.lower:g} .. {joint.upper:g}{less}", "Swap or mend them."
+        )
+    plausible = {"velocity": 20.0 * math.pi, "acceleration": 1e3, "jerk": 1e6}
+    for name, most in plausible.items():
+        value = getattr(joint, name)
+        if value is not None and not 0.0 < value <= most:
+            yield Problem(
+                f"{key}.{name}",
+                f"{value:g} of {joint.name} is not in (0, {most:g}]",
+                f"Give a positive limit in {joint.unit} and seconds.",
+            )
+
+
+def _gripper(gripper: Gripper, key: str) -> Iterator[Problem]:
+    if gripper.unit != "m":
+        yield Problem(f"{key}.unit", f"'{gripper.unit}' is not used here", "Convert the widths and write unit: m.")
+        return
+    if not 0.0 <= gripper.closed < gripper.open:
+        yield Problem(
+            key, f"widths are crossed: closed {gripper.closed:g}, open {gripper.open:g}", "Give 0 <= closed < open."
+        )
+    elif gripper.open > _WIDEST_GRIPPER_M:
+        yield Problem(f"{key}.open", f"{gripper.open:g} m looks like another unit", "Is it mm? Convert to m.")
+    elif not 0.0 < gripper.hysteresis < gripper.open - gripper.closed:
+        yield Problem(
+            f"{key}.hysteresis", f"{gripper.hysteresis:g} m is not inside the stroke", "Give about a tenth of it."
+        )
+    if gripper.min_interval_s < 0.0:
+        yield Problem(f"{key}.min_interval_s", f"{gripper.min_interval_s:g} s is negative", "Give 0 or more.")
+    if gripper.command.max_effort < 0.0:
+        yield Problem(f"{key}.command.max_effort", "is negative", "Give 0 to leave it to the gripper, or newtons.")
+    if not gripper.state.joints:
+        yield Problem(f"{key}.state.joints", "there is no joint", "Name the joints whose sum gives the opening.")
+    yield from _ros_name(f"{key}.state.topic", gripper.state.topic)
+    yield from _ros_name(f"{key}.command.action", gripper.command.action)
+    for part, low, high in (
+        ("state", gripper.state.closed, gripper.state.open),
+        ("command", gripper.command.closed, gripper.command.open),
+    ):
+        if low is not None and low == high:
+            yield Problem(f"{key}.{part}", f"closed and open are both {low:g}", "Give the values at both ends.")
+
+
+def _camera(camera: Camera, key: str) -> Iterator[Problem]:
+    yield from _ros_name(f"{key}.topic", camera.topic)
+    compressed = camera.topic.endswith("/compressed")
+    if compressed != camera.type.endswith("CompressedImage"):
+        yield Problem(
+            f"{key}.type",
+            f"{camera.type} does not fit the topic {camera.topic}",
+            "A topic that ends in /compressed carries CompressedImage, others carry Image.",
+        )
+    if not camera.sizes or any(side <= 0 for size in camera.sizes for side in size):
+        yield Problem(f"{key}.sizes", f"{list(camera.sizes)} is no picture size", "Give [width, height] pairs in px.")
+    if not 0.0 < camera.min_rate_hz <= camera.rate_hz:
+        yield Problem(
+            f"{key}.min_rate_hz",
+            f"{camera.min_rate_hz:g} Hz is not in (0, {camera.rate_hz:g}]",
+            "Give a rate below it.",
+        )
+
+
+def _layout(profile: RobotProfile, key: str, layout: tuple[str, ...]) -> Iterator[Problem]:
+    known = [*profile.joints, *(gripper.name for gripper in profile.grippers)]
+    for i, name in enumerate(layout):
+        if name not in known:
+            yield Problem(f"{key}[{i}]", f"'{name}' is no joint or gripper", f"Choose from {', '.join(known)}.")
+    for name in _repeated(layout):
+        yield Problem(key, f"'{name}' is given twice", "Name each joint and gripper once.")
+    for name in known:
+        if name not in layout:
+            yield Problem(key, f"'{name}' is missing", f"Add '{name}' where the policy has it.")
+
+
+def _numbers(profile: RobotProfile) -> Iterator[Problem]:
+    ranges: dict[str, tuple[float, float, float]] = {
+        "rates.control": (profile.rates.control, 10.0, 1000.0),
+        "rates.status": (profile.rates.status, 0.1, 100.0),
+        "timeouts.joint_state": (profile.timeouts.joint_state, 0.005, 5.0),
+        "timeouts.gripper_state": (profile.timeouts.gripper_state, 0.005, 60.0),
+        "timeouts.policy": (profile.timeouts.policy, 0.01, 60.0),
+        "timeouts.teleop": (profile.timeouts.teleop, 0.01, 10.0),
+        "match_tolerance_s": (profile.match_tolerance_s, 1e-4, 1.0),
+        "max_tracking_error": (profile.max_tracking_error, 1e-3, math.pi),
+        "scale": (profile.scale, 1e-3, 1.0),
+        "position_margin": (profile.position_margin, 0.0, 0.5),
+        "teleop.aligned_within": (profile.teleop.aligned_within, 1e-4, 0.5),
+        "teleop.approach_velocity": (profile.teleop.approach_velocity, 1e-3, 1.0),
+        "teleop.approach_acceleration": (profile.teleop.approach_acceleration, 1e-3, 1.0),
+    }
+    for key, (value, low, high) in ranges.items():
+        if not low <= value <= high:
+            yield Problem(key, f"{value:g} is not in {low:g} .. {high:g}", "Give a value in s, Hz, rad or a fraction.")
+    for i, arm in enumerate(profile.arms):
+        if arm.state.rate_hz > 0.0 and profile.timeouts.joint_state * arm.state.rate_hz < 2.0:
+            yield Problem(
+                "timeouts.joint_state",
+                f"{profile.timeouts.joint_state:g} s is under two periods of arms[{i}].state",
+                "Give a longer timeout, or a faster state topic.",
+            )
+
+
+def _open(profile: RobotProfile) -> Iterator[Problem]:
+    values = {
+        f"arms[{a}].joints[{j}].{name}": getattr(joint, name)
+        for a, arm in enumerate(profile.arms)
+        for j, joint in enumerate(arm.joints)
+        for name in ("lower", "upper", "velocity", "acceleration", "jerk")
+    } | {
+        f"grippers[{g}].{part}.{end}": getattr(getattr(gripper, part), end)
+        for g, gripper in enumerate(profile.grippers)
+        for part in ("state", "command")
+        for end in ("closed", "open")
+    }
+    for key, value in values.items():
+        if value is None and key not in profile.open:
+            yield Problem(key, "has no value", "Give it, or name the key under 'open' with the reason.", is_open=True)
+    for key, reason in profile.open.items():
+        if key not in values:
+            yield Problem(f"open.{key}", "is not a key that can be open", "Name a limit or a gripper's closed or open.")
+        elif values[key] is None:
+            yield Problem(key, f"is open: {reason}", "Find the value, write it, and take it off 'open'.", is_open=True)
+        else:
+            yield Problem(
+                key,
+                f"is {values[key]:g} but unconfirmed: {reason}",
+                "Confirm it, then take it off 'open'.",
+                is_open=True,
+            )
+
+
+def _ros_name(key: str, name: str) -> Iterator[Problem]:
+    if not _ROS_NAME.fullmatch(name):
+        yield Problem(key, f"'{name}' is not an absolute ROS name", "Write /name/of/it, without ~ or spaces.")
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
