@@ -210,7 +210,7 @@ def foresight_from_msg(msg: ForesightMsg) -> Foresight:
 def _image(pixels: NDArray[Any], encoding: str, stamp_ns: int, frame_id: str) -> Image:
     height, width, channels = pixels.shape
     data = array.array("B")
-    data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8))
+    data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
     return Image(
         header=Header(stamp=to_time(stamp_ns), frame_id=frame_id),
         height=height,

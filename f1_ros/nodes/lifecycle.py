@@ -15,11 +15,13 @@ A node that cannot be configured stays unconfigured and says why; with `autostar
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import rclpy
 from rclpy.exceptions import InvalidHandle
@@ -32,6 +34,9 @@ from f1_ros.nodes.parameters import NodeParameter, declare
 
 NAMESPACE = "f1"
 """Namespace of the nodes; their own topics are relative to it, so that a second robot needs only another one."""
+
+END_WITHIN_S = 2.0
+"""A process that has not ended by itself this long after the signal is ended hard: no one may have to kill it."""
 
 AUTOSTART = NodeParameter("autostart", True, "Configure and activate at start; false: wait for a life-cycle manager.")
 
@@ -52,7 +57,7 @@ class ManagedNode(LifecycleNode):
             self.destroy_node()
             raise
 
-    def value(self, name: str) -> object:
+    def value(self, name: str) -> Any:
         """Give the present value of a parameter."""
         return self.get_parameter(name).value
 
@@ -135,14 +140,12 @@ def run(
     """
     # rclpy's own handlers shut the context down at once: nothing could be published on the way out.
     rclpy.init(args=list(sys.argv if args is None else args), signal_handler_options=SignalHandlerOptions.NO)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _stop_on_signal()
     nodes: list[ManagedNode] = []
     try:
         nodes.extend(build())
         if not all(_autostart(node) for node in nodes if node.value("autostart")):
-            return 2
+            return 0 if stop.is_set() else 2
         _spin(nodes, executor(), stop)
         return 0
     except F1Error as error:
@@ -152,6 +155,21 @@ def run(
         for node in reversed(nodes):
             _end(node)
         rclpy.try_shutdown()
+
+
+def _stop_on_signal() -> threading.Event:
+    stop = threading.Event()
+
+    def note(*_: object) -> None:
+        if not stop.is_set():
+            end = threading.Timer(END_WITHIN_S, os._exit, (1,))
+            end.daemon = True
+            end.start()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+    return stop
 
 
 def _autostart(node: ManagedNode) -> bool:

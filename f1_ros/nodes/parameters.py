@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -11,6 +12,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
 from f1_ros.errors import ConfigError
+from f1_ros.paths import share_dir
 
 Value = bool | int | float | str
 
@@ -84,3 +86,12 @@ def declare(node: Node, parameters: Iterable[NodeParameter]) -> None:
                 f"{node.get_fully_qualified_name()}: {error}",
                 remedy=f"Give '{parameter.name}' a {kind}{bounds} ({parameter.description}).",
             ) from error
+
+
+POLICY = NodeParameter("policy", "models/f1_belt", "Policy directory; if not found from here, below share/f1_ros.")
+
+
+def policy_dir(value: str) -> Path:
+    """Find the policy directory that parameter `policy` names."""
+    path = Path(value).expanduser()
+    return path if path.is_absolute() or path.is_dir() else share_dir() / path

@@ -1,0 +1,272 @@
+"""The policy node: observations in, action chunks and predicted views out."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from f1_msgs.msg import ActionChunk as ActionChunkMsg
+from f1_msgs.msg import Foresight as ForesightMsg
+from f1_msgs.msg import Observation as ObservationMsg
+from f1_msgs.srv import SetInstruction
+from rclpy.clock import Clock, ClockType
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+
+from f1_ros.engine import BACKENDS, open_engine
+from f1_ros.engine.protocol import Engine
+from f1_ros.errors import ConfigError, F1Error, ObservationError
+from f1_ros.nodes.conversions import chunk_to_msg, foresight_to_msg, image_to_msg, observation_from_msg
+from f1_ros.nodes.diagnostics import Diagnostics, Level
+from f1_ros.nodes.inference import Answer, InferenceThread, Picture, Settings
+from f1_ros.nodes.lifecycle import ManagedNode, run
+from f1_ros.nodes.parameters import POLICY, NodeParameter, policy_dir
+from f1_ros.nodes.qos import COMMAND, SENSOR
+from f1_ros.observe.observation import Observation
+
+MAX_INSTRUCTION = 500
+SILENCE_S = 1.0
+"""Without an observation for this long, the node warns."""
+STOP_S = 1.0
+"""How long the end of the node waits for the inference under way, s."""
+
+
+def refuse_instruction(text: str) -> str | None:
+    """Say why an instruction is refused, or None."""
+    if len(text) > MAX_INSTRUCTION:
+        return f"an instruction of {len(text)} characters; use at most {MAX_INSTRUCTION}."
+    if not text.isprintable():
+        return "an instruction with line breaks or control characters; write it in one line."
+    return None
+
+
+PARAMETERS = (
+    POLICY,
+    NodeParameter("backend", "torch", f"What runs the policy: {', '.join(BACKENDS)}."),
+    NodeParameter("threads", 1, "CPU threads of the engine.", lower=1, upper=64),
+    NodeParameter(
+        "instruction",
+        "",
+        "What the policy is to do, in plain words; empty: the policy's default.",
+        live=True,
+        check=refuse_instruction,
+    ),
+    NodeParameter(
+        "seed",
+        0,
+        "Seed of the policy's random draws; an inference's own also depends on its observation's stamp.",
+        lower=0,
+        upper=2**31 - 1,
+        live=True,
+    ),
+    NodeParameter(
+        "max_rate",
+        0.0,
+        "Inferences per second, Hz, at most; 0: as many as the engine can.",
+        lower=0.0,
+        upper=1000.0,
+        live=True,
+    ),
+    NodeParameter(
+        "foresight_image_rate",
+        2.0,
+        "Predicted views decoded to pictures, Hz, at most; 0: none.",
+        lower=0.0,
+        upper=30.0,
+        live=True,
+    ),
+    NodeParameter(
+        "max_observation_age",
+        0.0,
+        "Oldest observation whose chunk goes out, s; 0: until the chunk's last step is due.",
+        lower=0.0,
+        upper=10.0,
+        live=True,
+    ),
+)
+
+
+class PolicyNode(ManagedNode):
+    """Runs a policy on the newest observation; see docs/interfaces.md."""
+
+    def __init__(self, subscribe: bool = True, open_engine: Callable[[Path, str, int], Engine] = open_engine) -> None:
+        """Create the node.
+
+        Args:
+            subscribe: take observations from the topic; false: only from `offer`.
+            open_engine: loads a policy directory, given a backend and a number of threads.
+        """
+        super().__init__("policy_node", PARAMETERS)
+        self._subscribe = subscribe
+        self._open_engine = open_engine
+        self._engine: Engine | None = None
+        self._diagnostics: Diagnostics | None = None
+        self._thread: InferenceThread | None = None
+        self._settings = Settings("", 0, 0.0, 0.0, 0.0)
+        self._settings_lock = threading.Lock()
+        self._sequence = 0
+        self._arrived_s = time.monotonic()
+        self.add_post_set_parameters_callback(lambda _: self._read_settings())
+
+    def configure(self) -> None:
+        """Load the policy and run it once, so that the first chunk is no later than the others."""
+        folder = policy_dir(self.value("policy"))
+        self._engine = self._open_engine(folder, self.value("backend"), self.value("threads"))
+        spec = self._engine.spec
+        self._read_settings()
+        self._diagnostics = Diagnostics(self, spec.robot)
+        self._chunks = self.create_publisher(ActionChunkMsg, "action_chunk", COMMAND)
+        self._foresights = self.create_publisher(ForesightMsg, "foresight", SENSOR)
+        self._pictures = self.create_publisher(Image, "foresight/image", SENSOR)
+        self._service = self.create_service(SetInstruction, "set_instruction", self._on_set_instruction)
+        self._engine.warm_up()
+        self.get_logger().info(f"Policy '{spec.name}' for '{spec.robot}' from {folder} is warm.")
+
+    def activate(self) -> None:
+        """Start to answer observations."""
+        engine, self._sequence, self._arrived_s = self._loaded(), 0, time.monotonic()
+        self._thread = InferenceThread(
+            engine, self._current, self._now_ns, self._on_answer, self._on_picture, self._on_failure
+        )
+        self._thread.start()
+        self._subscription = None
+        if self._subscribe:
+            self._subscription = self.create_subscription(ObservationMsg, "observation", self._on_message, SENSOR)
+        self._timer = self.create_timer(0.5, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def deactivate(self) -> None:
+        """Stop answering; an inference under way gives no chunk any more."""
+        if self._thread is None:
+            return
+        if self._subscription is not None:
+            self.destroy_subscription(self._subscription)
+        self.destroy_timer(self._timer)
+        thread, self._thread = self._thread, None
+        if not thread.stop(STOP_S):
+            self._engine = None  # still in use by the thread: it goes with the process
+            self.get_logger().warning("The inference under way does not end: left behind.")
+
+    def cleanup(self) -> None:
+        """Free the policy."""
+        if self._diagnostics is not None:
+            self._diagnostics.close()
+            for publisher in (self._chunks, self._foresights, self._pictures):
+                self.destroy_publisher(publisher)
+            self.destroy_service(self._service)
+            self._diagnostics = None
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def offer(self, observation: Observation) -> None:
+        """Hand in an observation by reference, from any thread; returns at once."""
+        thread = self._thread
+        if thread is not None:
+            self._arrived_s = time.monotonic()
+            thread.offer(observation)
+
+    def _loaded(self) -> Engine:
+        if self._engine is None:
+            raise ConfigError("The policy is not loaded.", remedy="Configure policy_node before activating it.")
+        return self._engine
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _current(self) -> Settings:
+        with self._settings_lock:
+            return self._settings
+
+    def _read_settings(self) -> None:
+        if self._engine is None:
+            return
+        spec = self._engine.spec
+        last_step_s = (spec.first_step_offset + spec.chunk_size - 1) * spec.step_s
+        settings = Settings(
+            instruction=self.value("instruction") or spec.default_instruction,
+            seed=self.value("seed"),
+            max_rate_hz=self.value("max_rate"),
+            picture_rate_hz=self.value("foresight_image_rate"),
+            max_age_s=self.value("max_observation_age") or last_step_s,
+        )
+        with self._settings_lock:
+            self._settings = settings
+
+    def _on_message(self, msg: ObservationMsg) -> None:
+        robot = self._loaded().spec.robot
+        try:
+            if msg.header.frame_id != robot:
+                raise ObservationError(
+                    f"An observation is of '{msg.header.frame_id}', the policy is for '{robot}'.",
+                    remedy="Start the observation node with the profile that the policy was trained for.",
+                )
+            self.offer(observation_from_msg(msg))
+        except ObservationError as error:
+            self._say("observations", Level.ERROR, str(error))
+
+    def _on_set_instruction(
+        self, request: SetInstruction.Request, response: SetInstruction.Response
+    ) -> SetInstruction.Response:
+        changed = self.set_parameters([Parameter("instruction", value=request.instruction)])[0]
+        response.success, response.message = changed.successful, changed.reason
+        response.instruction = self._current().instruction
+        return response
+
+    def _on_answer(self, answer: Answer) -> None:
+        spec = self._loaded().spec
+        self._chunks.publish(chunk_to_msg(answer.chunk, self._sequence, spec.name, answer.instruction))
+        self._sequence += 1
+        if answer.foresight is not None:
+            self._foresights.publish(
+                foresight_to_msg(answer.foresight, answer.chunk.stamp_ns, spec.cameras[0], spec.name)
+            )
+        age_ms = (self._now_ns() - answer.chunk.stamp_ns) / 1e6
+        stages = {f"{stage} [ms]": figure for stage, figure in answer.stage_ms.items()}
+        self._say("inference", Level.OK, "Chunks go out.", {"age of chunk [ms]": age_ms, **stages})
+
+    def _on_picture(self, picture: Picture) -> None:
+        camera = self._loaded().spec.cameras[0]
+        self._pictures.publish(image_to_msg(picture.pixels, picture.target_stamp_ns, camera))
+
+    def _on_failure(self, error: Exception) -> None:
+        if not isinstance(error, F1Error):
+            self.get_logger().error("".join(traceback.format_exception(error)))
+            error = ConfigError(f"The engine failed with {type(error).__name__}.", remedy="See the log; report a bug.")
+        self._say("inference", Level.ERROR, str(error))
+
+    def _watch(self) -> None:
+        """Say so when nothing arrives; an error about what does arrive stays until something usable comes."""
+        silent_s = time.monotonic() - self._arrived_s
+        if silent_s > SILENCE_S:
+            self._say("observations", Level.WARN, "No observation arrives.", {"for [s]": silent_s})
+        else:
+            self._say("observations", Level.OK, "Observations arrive.")
+
+    def _say(self, part: str, level: Level, message: str, values: dict[str, object] | None = None) -> None:
+        if self._diagnostics is None or self._thread is None:
+            return
+        figures: dict[str, object] = dict(values or {})
+        if part == "inference":
+            p50, p95 = self._thread.latency_ms()
+            figures |= {
+                "chunks": self._sequence,
+                "model latency p50 [ms]": p50,
+                "model latency p95 [ms]": p95,
+                "skipped for a newer observation": self._thread.skipped,
+                "dropped for age": self._thread.too_old,
+                "instruction": self._current().instruction,
+            }
+        self._diagnostics.set(part, level, message, figures)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the policy node; see docs/interfaces.md."""
+    return run(lambda: [PolicyNode()], args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
