@@ -37,6 +37,7 @@ class Ros:
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._processes: list[tuple[subprocess.Popen[bytes], Path]] = []
+        self._stopped: list[subprocess.Popen[bytes]] = []
 
     def start(self, program: str | Path, **parameters: Any) -> subprocess.Popen[bytes]:
         """Start a node: a module of f1_ros.nodes by name, or a script by path."""
@@ -63,6 +64,7 @@ class Ros:
 
     def stop(self, process: subprocess.Popen[bytes]) -> int:
         """End a process as Ctrl-C does, and give its exit status."""
+        self._stopped.append(process)
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         return process.wait(timeout=10.0)
@@ -78,17 +80,22 @@ class Ros:
             self._executor.spin_once(timeout_sec=0.02)
 
     def until(self, condition: Callable[[], Any], what: str, meanwhile: Callable[[], None] | None = None) -> Any:
-        """Receive until the condition holds, and give its value; fail with the processes' logs after a long time."""
+        """Receive until the condition holds, and give its value.
+
+        Fails with the processes' logs after a long time, or when a process has ended that was not stopped.
+        """
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             value = condition()
             if value:
                 return value
+            if any(process.poll() is not None and process not in self._stopped for process, _ in self._processes):
+                break
             if meanwhile is not None:
                 meanwhile()
             self._executor.spin_once(timeout_sec=0.02)
         logs = "\n".join(f"--- {path.name}\n{path.read_text()}" for _, path in self._processes)
-        raise AssertionError(f"{what}: not within {PATIENCE_S} s.\n{logs}")
+        raise AssertionError(f"{what}: not within {PATIENCE_S} s, or a process has ended.\n{logs}")
 
     def collect(self, kind: Any, topic: str, qos: Any) -> list[Any]:
         """List that grows with each message of a topic."""
