@@ -143,7 +143,8 @@ def test_the_same_seed_and_observation_give_the_same_draw_in_any_process(ros) ->
 
 
 @pytest.mark.parametrize(
-    ("instruction", "says"), [("break", "The engine is broken"), ("crash", "KeyError"), ("not a number", "NaN or infinity")]
+    ("instruction", "says"),
+    [("break", "The engine is broken"), ("crash", "KeyError"), ("not a number", "NaN or infinity")],
 )
 def test_an_engine_that_fails_gives_no_chunk_and_says_so_until_it_works_again(ros, instruction: str, says: str) -> None:
     bench = Bench(ros, instruction=instruction).ready()

@@ -1,0 +1,174 @@
+"""The inference thread by itself: what it takes, what it leaves out, and how it ends."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from f1_ros.engine.protocol import Foresight, InferenceResult, PolicySpec
+from f1_ros.errors import ChunkError, ObservationError
+from f1_ros.nodes.inference import Answer, InferenceThread, Settings, chunk_of, inference_seed
+from f1_ros.observe.observation import Observation
+
+SPEC = PolicySpec(
+    name="toy",
+    robot="toy",
+    cameras=("front",),
+    image_size=8,
+    history_resize=8,
+    history_size=8,
+    history_offsets=(0,),
+    foresight_offset=1,
+    step_s=0.05,
+    first_step_offset=2,
+    state_names=("j1",),
+    action_names=("j1",),
+    chunk_size=3,
+)
+PATIENCE_S = 20.0
+
+
+class GatedEngine:
+    """Answers one observation for each ticket."""
+
+    spec = SPEC
+
+    def __init__(self) -> None:
+        self.tickets = threading.Semaphore(0)
+        self.entered: queue.Queue[int] = queue.Queue()
+
+    def infer(self, observation: Observation, instruction: str, seed: int) -> InferenceResult:
+        self.entered.put(observation.stamp_ns)
+        self.tickets.acquire()
+        return InferenceResult(np.full((3, 1), observation.stamp_ns), Foresight(np.arange(1), (1,), 0), {})
+
+    def decode_foresight(self, foresight: Foresight) -> np.ndarray:
+        return np.zeros((2, 2, 3), dtype=np.uint8)
+
+
+class Rig:
+    def __init__(self, now_ns: int = 0, **changes) -> None:
+        self.engine = GatedEngine()
+        self.answers: queue.Queue[Answer] = queue.Queue()
+        self.pictures: queue.Queue = queue.Queue()
+        self.failures: queue.Queue[Exception] = queue.Queue()
+        settings = {"instruction": "", "seed": 0, "max_rate_hz": 0.0, "picture_rate_hz": 0.0, "max_age_s": 1.0}
+        self.thread = InferenceThread(
+            self.engine,
+            lambda: Settings(**{**settings, **changes}),
+            lambda: now_ns,
+            self.answers.put,
+            self.pictures.put,
+            self.failures.put,
+        )
+        self.thread.start()
+
+    def stop(self) -> None:
+        for _ in range(100):
+            self.engine.tickets.release()
+        assert self.thread.stop(PATIENCE_S)
+
+
+@pytest.fixture
+def rig():
+    rigs: list[Rig] = []
+
+    def build(**changes) -> Rig:
+        rigs.append(Rig(**changes))
+        return rigs[-1]
+
+    yield build
+    for one in rigs:
+        one.stop()
+
+
+def observation(stamp_ns: int) -> Observation:
+    return Observation(
+        stamp_ns=stamp_ns,
+        cameras=("front",),
+        camera_stamps_ns=(stamp_ns,),
+        images=np.zeros((1, 3, 8, 8), dtype=np.float32),
+        history=np.zeros((1, 3, 8, 8), dtype=np.uint8),
+        history_stamps_ns=(stamp_ns,),
+        state_names=("j1",),
+        state=np.zeros(1),
+    )
+
+
+def test_only_the_newest_of_those_that_came_meanwhile_is_answered(rig) -> None:
+    one = rig()
+    one.thread.offer(observation(1))
+    assert one.engine.entered.get(timeout=PATIENCE_S) == 1
+    for stamp_ns in (2, 3, 4):
+        one.thread.offer(observation(stamp_ns))
+    one.engine.tickets.release(2)
+    assert [one.answers.get(timeout=PATIENCE_S).chunk.stamp_ns for _ in range(2)] == [1, 4]
+    assert one.thread.skipped == 2
+
+
+def test_an_observation_is_too_old_on_either_side_of_now(rig) -> None:
+    one = rig(now_ns=3_000_000_000)
+    one.engine.tickets.release(3)
+    for stamp_ns, says in ((1_999_999_999, "old"), (4_000_000_001, "in the future")):
+        one.thread.offer(observation(stamp_ns))
+        failure = one.failures.get(timeout=PATIENCE_S)
+        assert isinstance(failure, ObservationError)
+        assert says in str(failure)
+    one.thread.offer(observation(2_000_000_000))
+    assert one.answers.get(timeout=PATIENCE_S).chunk.stamp_ns == 2_000_000_000
+    assert one.thread.too_old == 2
+
+
+def test_a_rate_limit_spaces_the_inferences(rig) -> None:
+    one = rig(max_rate_hz=10.0)
+    one.engine.tickets.release(2)
+    began = time.monotonic()
+    for stamp_ns in (1, 2):
+        one.thread.offer(observation(stamp_ns))
+        assert one.engine.entered.get(timeout=PATIENCE_S) == stamp_ns
+    assert time.monotonic() - began >= 0.099
+
+
+def test_pictures_are_decoded_at_their_own_rate(rig) -> None:
+    one = rig(picture_rate_hz=0.001)
+    one.engine.tickets.release(3)
+    for stamp_ns in (1, 2, 3):
+        one.thread.offer(observation(stamp_ns))
+        one.answers.get(timeout=PATIENCE_S)
+    one.stop()
+    assert one.pictures.qsize() == 1
+
+
+def test_an_inference_that_is_under_way_when_the_thread_is_stopped_gives_nothing(rig) -> None:
+    one = rig()
+    one.thread.offer(observation(1))
+    one.engine.entered.get(timeout=PATIENCE_S)
+    assert not one.thread.stop(0.01)
+    one.stop()
+    assert one.answers.empty()
+    assert one.failures.empty()
+
+
+def test_a_chunk_starts_its_first_step_offset_after_the_observation() -> None:
+    chunk = chunk_of(SPEC, 1_000, InferenceResult(np.zeros((3, 1)), None), latency_ns=9)
+    assert (chunk.stamp_ns, chunk.start_ns, chunk.step_ns, chunk.latency_ns) == (1_000, 100_001_000, 50_000_000, 9)
+    with pytest.raises(ChunkError, match="shape"):
+        chunk_of(SPEC, 0, InferenceResult(np.zeros((3, 2)), None), latency_ns=0)
+
+
+def test_the_seed_of_an_inference_is_fixed_for_good() -> None:
+    # Recordings replayed with a later release must give the same chunks.
+    assert inference_seed(0, 0) == 7896617691693857887
+    assert inference_seed(7, 1_790_000_000_123_456_789) == 1509175404214254090
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 1))
+def test_the_seed_of_an_inference_is_one_that_every_generator_takes(seed: int, stamp_ns: int) -> None:
+    assert 0 <= inference_seed(seed, stamp_ns) < 2**63
+    assert inference_seed(seed, stamp_ns) != inference_seed(seed, stamp_ns + 1)
