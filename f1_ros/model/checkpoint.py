@@ -136,8 +136,9 @@ class _SafetensorsFile:
         if not path.is_file():
             raise CheckpointError(f"{path}: the file does not exist.", remedy="Give a complete checkpoint.")
         try:
-            self._file = safe_open(str(path), framework="pt")
-            stored = list(self._file.keys())
+            opened: Any = safe_open(str(path), framework="pt")
+            self._file = opened
+            stored = list(opened.keys())
         except (SafetensorError, OSError, ValueError, struct.error) as error:
             raise CheckpointError(f"{path}: not a whole safetensors file: {error}.", remedy=_RESTORE) from error
         self._stored = _canonical_names(path, stored, prefix)
@@ -196,7 +197,8 @@ class _PickleFile:
 
     def read(self, name: str) -> Tensor:
         """The tensor."""
-        return self._tensors[name]
+        tensor: Tensor = self._tensors[name]
+        return tensor
 
 
 _File = _SafetensorsFile | _PickleFile

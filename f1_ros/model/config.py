@@ -245,7 +245,7 @@ class F1Config:
                     "experts attend jointly, so these must agree",
                 )
         if not self.use_world_model:
-            _require(self.gen is None and self.vae is None, "use_world_model is false, but a generation expert is given")
+            _require(self.gen is None and self.vae is None, "use_world_model is false with a generation expert")
             return
         _require(self.gen is not None and self.vae is not None, "use_world_model is true without gen_expert_config.vae")
         _positive("gen_expert_config", **{f"pn[{i}]": s for i, s in enumerate(self.scales)})
@@ -410,7 +410,10 @@ def _expert(section: Mapping[str, Any], where: str) -> ExpertConfig:
 def _vision(section: Mapping[str, Any]) -> SiglipConfig | KeypointConvConfig:
     kind = section.get("model_type", "siglip_vision_model")
     if kind == "keypoint_conv":
-        return _strict(KeypointConvConfig, section, "vision_config", ignore=("model_type", "projection_dim"))
+        tower: KeypointConvConfig = _strict(
+            KeypointConvConfig, section, "vision_config", ignore=("model_type", "projection_dim")
+        )
+        return tower
     _require(
         kind == "siglip_vision_model",
         f"vision_config.model_type is {kind!r}, known are siglip_vision_model and keypoint_conv",

@@ -101,6 +101,7 @@ class TemporalConv(nn.Module):
         self.conv = nn.Conv1d(channels, channels, frames, stride=frames)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, T, l, C) -> (B, l, C)."""
         # The kernel covers all frames, so nothing slides and it is one matrix product.
         return F.linear(x.permute(0, 2, 3, 1).flatten(2), self.conv.weight.flatten(1), self.conv.bias)
 
@@ -114,7 +115,7 @@ class VisionEncoder(nn.Module):
         self.projector = nn.Linear(config.vision.hidden_size, config.und.hidden_size)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """images (B, cameras, 3, S, S) -> tokens (B, cameras, tokens, W), keypoints (B, cameras, 2 K) or None."""
+        """Images (B, cameras, 3, S, S) -> tokens (B, cameras, tokens, W), keypoints (B, cameras, 2 K) or None."""
         seen = self.tower(images)
         return self.projector(seen.tokens), seen.keypoints
 
@@ -342,7 +343,8 @@ class F1Model(nn.Module):
         Each block sees itself, the blocks before it and the prefix. Returns the outputs, (B, N, W).
         """
         batch, count = tokens.shape[:2]
-        block = torch.cat([torch.full((size,), i) for i, size in enumerate(block_sizes)]).to(tokens.device)
+        sizes = torch.tensor(block_sizes, device=tokens.device)
+        block = torch.arange(len(block_sizes), device=tokens.device).repeat_interleave(sizes)  # (N,)
         among = (block[:, None] >= block).expand(batch, 1, -1, -1)  # (B, 1, N, N)
         before = prefix.valid[:, None, None, :].expand(-1, -1, count, -1)
         visible = torch.cat([before, among], dim=-1)

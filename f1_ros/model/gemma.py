@@ -8,6 +8,7 @@ ones and these), H heads, K key and value heads, D head width, W an expert's wid
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., W) -> the same shape."""
         return F.rms_norm(x.float(), x.shape[-1:], 1.0 + self.weight.float(), self.eps).to(x.dtype)
 
 
@@ -42,9 +44,20 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, config.num_key_value_heads * head, bias=False)
         self.o_proj = nn.Linear(config.num_attention_heads * head, width, bias=False)
 
-    def split(self, projected: Tensor) -> Tensor:
-        """(B, N, heads * D) -> (B, heads, N, D)."""
-        return projected.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+    def queries(self, x: Tensor) -> Tensor:
+        """(B, N, W) -> (B, H, N, D)."""
+        return self._heads(self.q_proj(x))
+
+    def keys(self, x: Tensor) -> Tensor:
+        """(B, N, W) -> (B, K, N, D)."""
+        return self._heads(self.k_proj(x))
+
+    def values(self, x: Tensor) -> Tensor:
+        """(B, N, W) -> (B, K, N, D)."""
+        return self._heads(self.v_proj(x))
+
+    def _heads(self, projected: Tensor) -> Tensor:
+        return projected.view(*projected.shape[:2], -1, self.head_dim).transpose(1, 2)
 
 
 class GatedMLP(nn.Module):
@@ -57,6 +70,7 @@ class GatedMLP(nn.Module):
         self.down_proj = nn.Linear(inner, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., W) -> the same shape."""
         out: Tensor = self.down_proj(F.gelu(self.gate_proj(x), approximate="tanh") * self.up_proj(x))
         return out
 
@@ -88,6 +102,11 @@ class Expert(nn.Module):
             nn.init.normal_(self.embed_tokens.weight, std=config.hidden_size**-0.5)  # tokens are scaled by sqrt(W)
         self.layers = nn.ModuleList(ExpertLayer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.head_dim = config.head_dim
+
+    def layer(self, index: int) -> ExpertLayer:
+        """One of its layers."""
+        return cast(ExpertLayer, self.layers[index])
 
 
 class KVCache:
@@ -162,7 +181,7 @@ def attention_bias(visible: Tensor) -> Tensor:
 
 
 def _joint_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """q (B, H, N, D), k and v (B, K, M, D), bias (B, 1, N or 1, M) -> (B, N, H * D)."""
+    """Queries (B, H, N, D), keys and values (B, K, M, D), bias (B, 1, N or 1, M) -> (B, N, H * D)."""
     groups = q.shape[1] // k.shape[1]
     if groups > 1:  # query head h uses KV head h // groups
         k, v = (x[:, :, None].expand(-1, -1, groups, -1, -1).flatten(1, 2) for x in (k, v))
@@ -195,13 +214,13 @@ def run_experts(
     """
     experts = [expert for expert, _ in streams]
     tokens = [x for _, x in streams]
-    rope = rope_angles(positions, experts[0].layers[0].self_attn.head_dim)
+    rope = rope_angles(positions, experts[0].head_dim)
     depth = len(experts[0].layers)
     for i in range(depth):
-        layers = [expert.layers[i] for expert in experts]
+        layers = [expert.layer(i) for expert in experts]
         normed = [layer.input_layernorm(x) for layer, x in zip(layers, tokens, strict=True)]
-        k = torch.cat([m.self_attn.split(m.self_attn.k_proj(h)) for m, h in zip(layers, normed, strict=True)], dim=2)
-        v = torch.cat([m.self_attn.split(m.self_attn.v_proj(h)) for m, h in zip(layers, normed, strict=True)], dim=2)
+        k = torch.cat([m.self_attn.keys(h) for m, h in zip(layers, normed, strict=True)], dim=2)
+        v = torch.cat([m.self_attn.values(h) for m, h in zip(layers, normed, strict=True)], dim=2)
         k, v = cache.attend_to(i, rotate(k, rope), v, keep)
         if i == depth - 1:  # from here on only the wanted tokens matter
             if outputs == 0:
@@ -210,8 +229,8 @@ def run_experts(
             layers, normed, tokens = layers[-1:], [normed[-1][:, -outputs:]], [tokens[-1][:, -outputs:]]
             rope = (rope[0][:, :, -outputs:], rope[1][:, :, -outputs:])
             bias = bias[:, :, -outputs:]
-        q = torch.cat([m.self_attn.split(m.self_attn.q_proj(h)) for m, h in zip(layers, normed, strict=True)], dim=2)
-        attended = _joint_attention(rotate(q, rope), k, v, bias).split([x.shape[1] for x in tokens], dim=1)
+        q = torch.cat([m.self_attn.queries(h) for m, h in zip(layers, normed, strict=True)], dim=2)
+        attended = torch.split(_joint_attention(rotate(q, rope), k, v, bias), [x.shape[1] for x in tokens], dim=1)
         tokens = [m.finish(x, a) for m, x, a in zip(layers, tokens, attended, strict=True)]
     if keep:
         cache.advance(positions.shape[1])

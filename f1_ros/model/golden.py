@@ -94,7 +94,8 @@ def _run(model: F1Model, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     history = inputs["history"].float()
     batch, frames = history.shape[:2]
     codes = model.tokenizer.encode(history.flatten(0, 1))
-    var_inputs = model.tokenizer.var_input(codes).unflatten(0, (batch, frames))
+    var_inputs = model.tokenizer.var_input(codes)
+    var_inputs = var_inputs.view(batch, frames, *var_inputs.shape[1:])
     seen = (
         torch.stack([inputs[f"image{i}"].float() for i in range(cameras)], dim=1),
         torch.stack([inputs[f"image{i}_mask"].bool() for i in range(cameras)], dim=1),
@@ -111,7 +112,7 @@ def _run(model: F1Model, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     )
     assert trained.foresight_logits is not None
     return {
-        "history_indices": codes.unflatten(0, (batch, frames)),
+        "history_indices": codes.view(batch, frames, -1),
         "history_embeds": var_inputs,
         "foresight_logits": foresight.logits,
         "foresight_indices": foresight.codes,
@@ -147,7 +148,7 @@ def _check_inputs(path: Path, inputs: dict[str, Tensor], config: F1Config) -> No
     }
     _check_shapes(path, inputs, shapes)
     tokens = inputs["lang_tokens"]
-    if tokens.numel() and not (0 <= int(tokens.min()) and int(tokens.max()) < config.und.vocab_size):
+    if tokens.numel() and not (int(tokens.min()) >= 0 and int(tokens.max()) < config.und.vocab_size):
         raise CheckpointError(
             f"{path}: tensor lang_tokens holds {int(tokens.min())} to {int(tokens.max())}, the network knows tokens "
             f"0 to {config.und.vocab_size - 1}.",

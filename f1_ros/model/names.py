@@ -3,9 +3,9 @@
 Our modules are named by part; the files keep the release's names, so that a released checkpoint and ours are read by
 the same code. Three generations of names are read, one is written:
 
-    transformers 4.48-4.51   paligemma.language_model.model.layers...,  paligemma.vision_tower.vision_model...   (written)
-    transformers 4.52 on     paligemma.model.language_model.layers...,  paligemma.model.vision_tower.vision_model...
-    transformers 5           as before, without `vision_model`
+    transformers 4.48-4.51  paligemma.language_model.model.layers...,  paligemma.vision_tower.vision_model...  (written)
+    transformers 4.52 on    paligemma.model.language_model.layers...,  paligemma.model.vision_tower.vision_model...
+    transformers 5          as before, without `vision_model`
 """
 
 from __future__ import annotations
@@ -37,10 +37,15 @@ _NEWER: tuple[tuple[re.Pattern[str], str], ...] = (
 
 # Tensors of a released checkpoint that the network does not use, and why. None of them is ever allocated.
 _UNUSED: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"^model\.paligemma_with_expert\.gemma(_wm)?_expert\.lm_head\.weight$"), "an expert's output head: F1 "
-     "reads actions and foresight through action_out_proj and wm_out_proj"),
-    (re.compile(r"^model\.paligemma_with_expert\.paligemma\.language_model\.lm_head\.weight$"), "the language head: F1 "
-     "writes no text (tied to embed_tokens; read in its place where a file dropped embed_tokens)"),
+    (
+        re.compile(r"^model\.paligemma_with_expert\.gemma(_wm)?_expert\.lm_head\.weight$"),
+        "an expert's output head: F1 reads actions and foresight through action_out_proj and wm_out_proj",
+    ),
+    (
+        re.compile(r"^model\.paligemma_with_expert\.paligemma\.language_model\.lm_head\.weight$"),
+        "the language head: F1 "
+        "writes no text (tied to embed_tokens; read in its place where a file dropped embed_tokens)",
+    ),
     (re.compile(r"^model\.lvl_1L$"), "a table of each token's scale: follows from the configuration"),
     (re.compile(r"^(model\.)?vae\.quantize\.ema_vocab_hit_SV$"), "usage counts from the tokenizer's own training"),
 )

@@ -29,6 +29,7 @@ class ResBlock(nn.Module):
         self.nin_shortcut = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, c_in, h, w) -> (N, c_out, h, w)."""
         h = self.conv1(F.silu(self.norm1(x)))
         out: Tensor = self.nin_shortcut(x) + self.conv2(F.silu(self.norm2(h)))
         return out
@@ -44,6 +45,7 @@ class AttnBlock(nn.Module):
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, c, h, w) -> the same shape."""
         q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).chunk(3, dim=-1)  # each (N, h w, c)
         weights = (q @ k.transpose(1, 2) * q.shape[-1] ** -0.5).softmax(-1)
         out: Tensor = x + self.proj_out((weights @ v).transpose(1, 2).reshape(x.shape))
@@ -60,6 +62,7 @@ class Mid(nn.Module):
         self.block_2 = ResBlock(channels, channels, groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, c, h, w) -> the same shape."""
         out: Tensor = self.block_2(self.attn_1(self.block_1(x)))
         return out
 
@@ -72,6 +75,7 @@ class Downsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, c, h, w) -> (N, c, h/2, w/2)."""
         out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
         return out
 
@@ -84,6 +88,7 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, c, h, w) -> (N, c, 2 h, 2 w)."""
         out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         return out
 
@@ -97,11 +102,38 @@ class Level(nn.Module):
         self.attn = nn.ModuleList(AttnBlock(c_out, groups) for _ in range(blocks if attend else 0))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, c_in, h, w) -> (N, c_out, h, w)."""
         for i, block in enumerate(self.block):
             x = block(x)
             if len(self.attn) > 0:
                 x = self.attn[i](x)
         return x
+
+
+class DownLevel(Level):
+    """A level of the encoder; all but the coarsest halve the resolution at their end."""
+
+    def __init__(self, c_in: int, c_out: int, blocks: int, groups: int, coarsest: bool) -> None:
+        super().__init__(c_in, c_out, blocks, groups, attend=coarsest)
+        self.downsample = nn.Identity() if coarsest else Downsample(c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, c_in, h, w) -> (N, c_out, h/2, w/2)."""
+        out: Tensor = self.downsample(super().forward(x))
+        return out
+
+
+class UpLevel(Level):
+    """A level of the decoder; all but the finest double the resolution at their end."""
+
+    def __init__(self, c_in: int, c_out: int, blocks: int, groups: int, coarsest: bool, finest: bool) -> None:
+        super().__init__(c_in, c_out, blocks, groups, attend=coarsest)
+        self.upsample = nn.Identity() if finest else Upsample(c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, c_in, h, w) -> (N, c_out, 2 h, 2 w)."""
+        out: Tensor = self.upsample(super().forward(x))
+        return out
 
 
 class Encoder(nn.Module):
@@ -116,20 +148,17 @@ class Encoder(nn.Module):
         self.down = nn.ModuleList()
         for i, width in enumerate(widths):
             before = widths[i - 1] if i > 0 else config.ch
-            level = Level(before, width, config.num_res_blocks, config.norm_groups, attend=i == last)
-            if i != last:
-                level.downsample = Downsample(width)
-            self.down.append(level)
+            self.down.append(DownLevel(before, width, config.num_res_blocks, config.norm_groups, coarsest=i == last))
         self.mid = Mid(widths[-1], config.norm_groups)
         self.norm_out = nn.GroupNorm(config.norm_groups, widths[-1], eps=1e-6)
         self.conv_out = nn.Conv2d(widths[-1], config.z_channels, 3, padding=1)
 
     def forward(self, frames: Tensor) -> Tensor:
+        """Frames (N, 3, S, S) -> (N, C, P, P)."""
         x = self.conv_in(F.pixel_unshuffle(frames, self.patch))
-        for level in self.down[:-1]:
-            x = level.downsample(level(x))
-        x = self.mid(self.down[-1](x))
-        out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
+        for level in self.down:
+            x = level(x)
+        out: Tensor = self.conv_out(F.silu(self.norm_out(self.mid(x))))
         return out
 
 
@@ -145,20 +174,17 @@ class Decoder(nn.Module):
         self.mid = Mid(widths[-1], config.norm_groups)
         self.up = nn.ModuleList()
         for i, width in enumerate(widths):
-            before = widths[min(i + 1, last)]
-            level = Level(before, width, config.num_res_blocks + 1, config.norm_groups, attend=i == last)
-            if i != 0:
-                level.upsample = Upsample(width)
-            self.up.append(level)
+            before, blocks = widths[min(i + 1, last)], config.num_res_blocks + 1
+            self.up.append(UpLevel(before, width, blocks, config.norm_groups, coarsest=i == last, finest=i == 0))
         self.norm_out = nn.GroupNorm(config.norm_groups, widths[0], eps=1e-6)
         self.conv_out = nn.Conv2d(widths[0], 3 * config.patch**2, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Features (N, C, P, P) -> (N, 3, S, S)."""
         x = self.mid(self.conv_in(features))
-        for level in reversed(self.up[1:]):
-            x = level.upsample(level(x))
-        x = self.conv_out(F.silu(self.norm_out(self.up[0](x))))
-        return F.pixel_shuffle(x, self.patch)
+        for level in reversed(self.up):
+            x = level(x)
+        return F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(x))), self.patch)
 
 
 class Phi(nn.Conv2d):
@@ -168,6 +194,7 @@ class Phi(nn.Conv2d):
         super().__init__(channels, channels, 3, padding=1)
 
     def forward(self, h: Tensor) -> Tensor:
+        """(N, C, P, P) -> the same shape."""
         return 0.5 * h + 0.5 * super().forward(h)
 
 
@@ -223,11 +250,11 @@ class VisualTokenizer(nn.Module):
         return sum(p * p for p in self.scales)
 
     def encode(self, frames: Tensor) -> Tensor:
-        """frames (N, 3, S, S) in [-1, 1] -> codes (N, L) int64."""
+        """Frames (N, 3, S, S) in [-1, 1] -> codes (N, L) int64."""
         return self.quantise(self.features(frames)).codes
 
     def decode(self, codes: Tensor) -> Tensor:
-        """codes (N, n) of the first scales, or of all -> frames (N, 3, S, S) in [-1, 1]."""
+        """Codes (N, n) of the first scales, or of all -> frames (N, 3, S, S) in [-1, 1]."""
         f_hat = self.empty(codes.shape[0])
         for k, part in enumerate(self.split(codes)):
             f_hat = self.accumulate(f_hat, part, k)
@@ -245,7 +272,7 @@ class VisualTokenizer(nn.Module):
         return torch.cat(inputs, dim=1)
 
     def features(self, frames: Tensor) -> Tensor:
-        """frames (N, 3, S, S) in [-1, 1] -> continuous features f (N, C, P, P)."""
+        """Frames (N, 3, S, S) in [-1, 1] -> continuous features f (N, C, P, P)."""
         out: Tensor = self.quant_conv(self.encoder(frames))
         return out
 
@@ -293,7 +320,8 @@ class VisualTokenizer(nn.Module):
     def residual(self, codes: Tensor, k: int) -> Tensor:
         """What scale k's codes (N, p_k^2) stand for, at the finest size: (N, C, P, P)."""
         side, finest = self.scales[k], self.scales[-1]
-        h = self.quantize.embedding(codes).transpose(1, 2).unflatten(-1, (side, side))  # (N, C, p, p)
+        h = self.quantize.embedding(codes).transpose(1, 2)
+        h = h.reshape(*h.shape[:2], side, side)  # (N, C, p, p)
         if k < len(self.scales) - 1:
             h = F.interpolate(h, size=(finest, finest), mode="bicubic")
         out: Tensor = self.quantize.phi[self.phi_index(k)](h)
@@ -328,4 +356,4 @@ class VisualTokenizer(nn.Module):
             total += side * side
         if total != codes.shape[1]:
             raise ValueError(f"{codes.shape[1]} codes do not end at one of the scales {self.scales}")
-        return codes.split(sizes, dim=1)
+        return torch.split(codes, sizes, dim=1)

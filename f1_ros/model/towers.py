@@ -47,9 +47,9 @@ class SiglipTower(nn.Module):
         self.model.embeddings.position_ids = torch.arange(config.tokens, device="cpu")[None]
 
     def forward(self, images: Tensor) -> VisionOutput:
-        """images (B, cameras, 3, S, S) in [-1, 1]."""
+        """Images (B, cameras, 3, S, S) in [-1, 1]."""
         tokens: Tensor = self.model(pixel_values=images.flatten(0, 1)).last_hidden_state
-        return VisionOutput(tokens.unflatten(0, images.shape[:2]), None)
+        return VisionOutput(tokens.view(*images.shape[:2], *tokens.shape[1:]), None)
 
 
 class KeypointConv(nn.Module):
@@ -67,16 +67,14 @@ class KeypointConv(nn.Module):
         self.grid_position = nn.Parameter(torch.randn(config.grid**2, config.hidden_size) * 0.02)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images (N, 3, S, S) in [-1, 1] -> tokens (N, 1 + grid^2, width), keypoints (N, 2 K)."""
+        """Images (N, 3, S, S) in [-1, 1] -> tokens (N, 1 + grid^2, width), keypoints (N, 2 K)."""
         x = F.relu(self.conv2(F.relu(self.conv1(images))))  # (N, c, S/4, S/4)
         side = x.shape[-1]
         heat = self.heat(x).flatten(2).softmax(-1).unflatten(-1, (side, side))  # (N, K, S/4, S/4)
         axis = torch.linspace(-1, 1, side, dtype=x.dtype, device=x.device)
         keypoints = torch.cat([heat.sum(2) @ axis, heat.sum(3) @ axis], dim=-1)  # expected x, expected y
         grid = F.adaptive_avg_pool2d(x, self.config.grid).flatten(2).transpose(1, 2)  # (N, grid^2, c)
-        tokens = torch.cat(
-            [self.keypoint_token(keypoints)[:, None], self.grid_token(grid) + self.grid_position], dim=1
-        )
+        tokens = torch.cat([self.keypoint_token(keypoints)[:, None], self.grid_token(grid) + self.grid_position], dim=1)
         return tokens, keypoints
 
 
@@ -88,10 +86,11 @@ class KeypointTower(nn.Module):
         self.convs = nn.ModuleList(KeypointConv(config) for _ in range(config.cameras))
 
     def forward(self, images: Tensor) -> VisionOutput:
-        """images (B, cameras, 3, S, S) in [-1, 1]."""
+        """Images (B, cameras, 3, S, S) in [-1, 1]."""
+        batch, cameras = images.shape[:2]
         if len(self.convs) == 1:
             tokens, keypoints = self.convs[0](images.flatten(0, 1))
-            return VisionOutput(tokens.unflatten(0, images.shape[:2]), keypoints.unflatten(0, images.shape[:2]))
+            return VisionOutput(tokens.view(batch, cameras, *tokens.shape[1:]), keypoints.view(batch, cameras, -1))
         seen = [conv(images[:, i]) for i, conv in enumerate(self.convs)]
         return VisionOutput(torch.stack([t for t, _ in seen], 1), torch.stack([k for _, k in seen], 1))
 
