@@ -48,7 +48,7 @@ demo: setup
 	  $(if $(JSON),--json $(JSON))
 
 bench: setup
-	$(BIN)/f1-ros bench --out bench/results $(if $(JSON),--json $(JSON))
+	$(BIN)/python bench/system.py --headless $(if $(EPISODES),--episodes $(EPISODES)) $(if $(JSON),--json $(JSON))
 
 train-belt: setup
 	$(BIN)/f1-ros train belt --out runs/belt

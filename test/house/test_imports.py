@@ -1,6 +1,7 @@
 """Everything outside nodes/ imports on a machine without ROS, and nothing imports TensorRT at import time."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,27 @@ def test_only_nodes_and_what_starts_them_name_rclpy() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             found += [f"{path.relative_to(PACKAGE)}: {n}" for n in names if n.partition(".")[0] == "rclpy"]
     assert found == []
+
+
+def third_party_imports() -> set[str]:
+    """Top-level names that f1_ros imports, anywhere, and that are neither its own nor Python's."""
+    names = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names.add(node.module.partition(".")[0])
+    return names - set(sys.stdlib_module_names) - {"f1_ros"}
+
+
+def test_what_is_imported_is_what_is_declared() -> None:
+    package_of = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "PyYAML", "pydantic_core": "pydantic"}
+    lines = (PACKAGE.parent / ".ci" / "requirements" / "runtime.txt").read_text().splitlines()
+    pinned = {line.partition("==")[0] for line in lines if line and not line.startswith("#")}
+    depends = set(re.findall(r"<exec_depend>(.*?)</exec_depend>", (PACKAGE.parent / "package.xml").read_text()))
+    ros = set(BLOCKED_OUTSIDE_NODES)
+    imported = third_party_imports()
+    assert {package_of.get(name, name) for name in imported - ros - {"rclpy"}} == pinned
+    # builtin_interfaces and rcl_interfaces come with rclpy.
+    assert imported & ros - {"builtin_interfaces", "rcl_interfaces"} <= depends

@@ -1,0 +1,52 @@
+"""The demo's plot: commanded and measured joints, with the switch to the policy marked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from f1_ros.cli.recording import Array, Recording
+
+_COMMANDED, _MEASURED, _SWITCH = "#d62728", "#1f77b4", "#2ca02c"
+
+
+def plot_joints(recording: Recording, path: Path, around_s: float = 15.0) -> None:
+    """Draw every joint's commanded and measured position over time.
+
+    Args:
+        recording: what was seen; needs at least one command.
+        path: picture file to write.
+        around_s: time that is shown before and after the switch, s; all of it where there was no switch.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    zero_ns = recording.switch_ns if recording.switch_ns is not None else recording.commanded[0][0]
+    window = (-around_s, around_s) if recording.switch_ns is not None else (0.0, np.inf)
+    commanded = _series(recording.commanded, zero_ns, window)
+    measured = _series(recording.measured, zero_ns, window)
+
+    joints = recording.joint_names
+    figure = Figure(figsize=(11, 1.5 * len(joints) + 0.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = np.atleast_1d(figure.subplots(len(joints), 1, sharex=True))
+    for i, (axis, name) in enumerate(zip(axes, joints, strict=True)):
+        axis.plot(commanded[0], commanded[1][:, i], color=_COMMANDED, linewidth=1.2, label="commanded")
+        axis.plot(measured[0], measured[1][:, i], color=_MEASURED, linewidth=1.0, label="measured")
+        if recording.switch_ns is not None:
+            axis.axvline(0.0, color=_SWITCH, linestyle="--", linewidth=1.2, label="teleoperation → policy")
+        axis.set_ylabel(f"{name}\nrad", fontsize=8)
+        axis.grid(alpha=0.3)
+    axes[0].legend(loc="upper right", ncols=3, fontsize=8)
+    axes[-1].set_xlabel("s after the switch" if recording.switch_ns is not None else "s")
+    figure.suptitle("Commanded and measured joints")
+    figure.savefig(path, dpi=110)
+
+
+def _series(samples: list[tuple[int, Array]], zero_ns: int, window: tuple[float, float]) -> tuple[Array, Array]:
+    """Times in s after `zero_ns` and (samples, joints) positions of what lies in the window."""
+    times = (np.array([stamp for stamp, _ in samples], dtype=np.int64) - zero_ns) * 1e-9
+    positions = np.stack([position for _, position in samples])
+    inside = (times >= window[0]) & (times <= window[1])
+    return times[inside], positions[inside]

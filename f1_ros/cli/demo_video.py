@@ -1,0 +1,124 @@
+"""The demo's video: the scene, and beside it what the policy foresaw and what really came."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from f1_ros.cli.recording import Picture, Recording
+
+WIDTH, HEIGHT = 960, 540
+SCENE = (24, 60, 608, 456)  # left, top, width, height; px
+SMALL = 214
+FORESEEN = (690, 60)
+CAME = (690, 302)
+_BACKGROUND, _TEXT, _DIM, _ACCENT = (250, 250, 250), (30, 30, 30), (110, 110, 110), (200, 60, 30)
+
+DrawScene = Callable[[int], Picture]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prediction and the frame that came at the instant it was of; both (S, S, 3) uint8 RGB."""
+
+    stamp_ns: int
+    foreseen: Picture
+    came: Picture
+
+
+def pairs(recording: Recording, tolerance_ns: int = 25_000_000) -> list[Pair]:
+    """Match each prediction with the frame nearest to the instant it was of, within a tolerance; oldest first."""
+    frames = sorted(recording.frames, key=lambda frame: frame[0])
+    stamps = np.array([stamp for stamp, _ in frames], dtype=np.int64)
+    found = []
+    for target_ns, foreseen in sorted(recording.foresights, key=lambda item: item[0]):
+        if stamps.size == 0:
+            break
+        nearest = int(np.abs(stamps - target_ns).argmin())
+        if abs(int(stamps[nearest]) - target_ns) <= tolerance_ns:
+            found.append(Pair(target_ns, foreseen, frames[nearest][1]))
+    return found
+
+
+def compose(recording: Recording, draw_scene: DrawScene, fps: int, span_ns: tuple[int, int]) -> Iterator[Picture]:
+    """Draw the video's pictures, (540, 960, 3) uint8 RGB.
+
+    Args:
+        recording: what was seen.
+        draw_scene: gives the scene at an instant (ns on the ROS clock), (456, 608, 3) uint8 RGB.
+        fps: pictures per second.
+        span_ns: first and last instant, ns on the ROS clock.
+    """
+    matched = pairs(recording)
+    pair_stamps = [pair.stamp_ns for pair in matched]
+    status_stamps = [status.time_ns for status in recording.statuses]
+    for now_ns in range(span_ns[0], span_ns[1], 1_000_000_000 // fps):
+        picture = np.full((HEIGHT, WIDTH, 3), _BACKGROUND, np.uint8)
+        left, top, width, height = SCENE
+        picture[top : top + height, left : left + width] = draw_scene(now_ns)
+        at = bisect_right(status_stamps, now_ns) - 1
+        if at >= 0:
+            mode = recording.statuses[at].mode
+            _write(picture, mode, (left, 40), 0.9, _ACCENT if mode == "POLICY" else _TEXT, 2)
+        since_s = (now_ns - (recording.switch_ns or span_ns[0])) * 1e-9
+        after = "after the switch" if recording.switch_ns is not None else ""
+        _write(picture, f"{since_s:+6.1f} s {after}", (left + 180, 40), 0.6, _DIM)
+        shown = bisect_right(pair_stamps, now_ns) - 1
+        fresh = shown >= 0 and now_ns - pair_stamps[shown] < 1_500_000_000
+        _panel(picture, FORESEEN, "foreseen 0.3 s before", matched[shown].foreseen if fresh else None)
+        _panel(picture, CAME, "what came", matched[shown].came if fresh else None)
+        yield picture
+
+
+def write_mp4(pictures: Iterator[Picture], path: Path, fps: int) -> int:
+    """Encode pictures as H.264; returns how many there were."""
+    import av
+
+    count = 0
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "23", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            count += 1
+        container.mux(stream.encode())
+    return count
+
+
+def write_gif(pictures: Iterator[Picture], path: Path, fps: int, width: int = 480) -> None:
+    """Encode pictures as a GIF with one palette, made from a few of them, scaled down to `width` px."""
+    import cv2
+    from PIL import Image
+
+    small = [
+        Image.fromarray(cv2.resize(p, (width, width * HEIGHT // WIDTH), interpolation=cv2.INTER_AREA)) for p in pictures
+    ]
+    few = small[:: max(1, len(small) // 6)]
+    montage = Image.fromarray(np.concatenate([np.asarray(picture) for picture in few], axis=0))
+    palette = montage.quantize(128, dither=Image.Dither.NONE)
+    frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in small]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=1000 // fps, loop=0, optimize=False)
+
+
+def _panel(picture: Picture, corner: tuple[int, int], title: str, content: Picture | None) -> None:
+    import cv2
+
+    left, top = corner
+    inside = picture[top : top + SMALL, left : left + SMALL]
+    if content is None:
+        inside[:] = 235
+    else:
+        inside[:] = cv2.resize(content, (SMALL, SMALL), interpolation=cv2.INTER_NEAREST)
+    _write(picture, title, (left, top - 8), 0.5, _TEXT)
+
+
+def _write(
+    picture: Picture, text: str, at: tuple[int, int], size: float, colour: tuple[int, int, int], weight: int = 1
+) -> None:
+    import cv2
+
+    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, weight, cv2.LINE_AA)
