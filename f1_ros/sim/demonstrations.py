@@ -1,0 +1,261 @@
+"""Recording the scripted expert: full cycles of wait, pick, carry, release and return, as memory-mappable arrays.
+
+    record(Path("demos"), episodes=1500, seed=1, workers=2)
+
+What is written (N steps of all episodes, one after the other, at 20 Hz):
+
+    front.npy, wrist.npy   (N, 96, 96, 3) uint8      RGB at the start of the step
+    state.npy              (N, 8) float32            measured joints (rad) and gripper width (m) at the start of the step
+    action.npy             (N, 8) float32            the clean command: where the command is to be at the end of the step
+    cube.npy               (N, 3) float32            cube in the base frame, m; NaN where there is none
+    tool.npy               (N, 3) float32            point between the fingertips, m
+    phase.npy              (N,) int8                 f1_ros.sim.expert.Phase; -1 in the pre-roll
+    episode.npy            (N,) int32                ascending
+    meta.json              configuration, seeds, and of each episode: steps, belt speed, noise, attempts, pick step
+
+The first 9 steps of an episode are the pre-roll: the arm stands still while the belt runs, so that a history exists;
+their labels are what the expert would do. The command that is executed carries Ornstein-Uhlenbeck noise in the tool's
+velocity, the recorded label does not: it is the expert's target, brought within the robot's limits from the command of
+the moment. Episodes in which no cube landed in the bin are dropped and tried again with another seed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f1_ros.errors import ConfigError, SimulationError
+from f1_ros.sim.camera import Snapshot, open_renderer
+from f1_ros.sim.config import BeltConfig
+from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, training_seed
+from f1_ros.sim.expert import Expert, Phase, WorldState
+from f1_ros.sim.lockstep import STEP_NS, StepDriver
+from f1_ros.sim.world import BeltWorld
+
+ARRAYS = ("front", "wrist", "state", "action", "cube", "tool", "phase", "episode")
+PREROLL_PHASE = -1
+NOISE_LEVELS = (0.0, 0.03, 0.06, 0.09)
+"""Standard deviations of the noise in the tool velocity, m/s; episodes take them in turn."""
+PART_EPISODES = 20
+_NOISE_TIME_S = 0.3  # correlation time of the noise
+_RIDE_SHARE = 0.6
+_DROP_WITHIN = 8  # steps around the end of the pre-roll
+_MAX_STEPS = 105
+_REST_STEPS = 3  # steps of waiting at the end of an episode
+_MAX_ATTEMPTS = 60
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One kept demonstration; arrays as in the module's docstring, with snapshots instead of pictures."""
+
+    snapshots: list[Snapshot]
+    state: NDArray[np.float32]
+    action: NDArray[np.float32]
+    cube: NDArray[np.float32]
+    tool: NDArray[np.float32]
+    phase: NDArray[np.int8]
+    belt_speed: float
+    noise: float
+    attempts: int
+    picked_step: int
+
+
+def demonstrate(world: BeltWorld, seed: int, episode: int) -> Episode:
+    """Run the expert until a cube is in the bin, with a new world seed after each failure.
+
+    Raises:
+        SimulationError: if the expert fails 60 times.
+    """
+    noise = NOISE_LEVELS[episode % len(NOISE_LEVELS)]
+    for attempt in range(_MAX_ATTEMPTS):
+        kept = _attempt(world, training_seed(seed, episode, attempt), noise, attempt + 1)
+        if kept is not None:
+            return kept
+    raise SimulationError(
+        f"The expert failed {_MAX_ATTEMPTS} times in episode {episode}.", remedy="Lower the belt speed in belt.yaml."
+    )
+
+
+def record(
+    folder: Path,
+    episodes: int,
+    seed: int,
+    *,
+    workers: int = 2,
+    config: BeltConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Record demonstrations into `folder`; finished parts of an interrupted recording are kept.
+
+    Args:
+        folder: where to; must be new, or hold an interrupted recording of the same configuration and seed.
+        episodes: how many to keep.
+        seed: of the recording; the same seed gives the same arrays, whatever the number of workers.
+        workers: processes.
+        config: the belt; its defaults if not given.
+        progress: called with the episodes done and the total.
+
+    Returns:
+        Number of steps recorded.
+
+    Raises:
+        ConfigError: on arguments out of range, or a folder that holds another recording.
+        SimulationError: if the expert cannot do it.
+    """
+    config = config if config is not None else BeltConfig()
+    if episodes < 1 or not 1 <= workers <= 256 or seed < 0:
+        raise ConfigError(
+            f"Recording {episodes} episodes with {workers} workers and seed {seed} makes no sense.",
+            remedy="Give at least 1 episode, 1 to 256 workers, and a seed of 0 or above.",
+        )
+    meta = {"episodes": episodes, "seed": seed, "step_s": STEP_NS * 1e-9, "preroll_steps": PREROLL_STEPS,
+            "phases": {p.name.lower(): int(p) for p in Phase} | {"preroll": PREROLL_PHASE},
+            "config": dataclasses.asdict(config)}  # fmt: skip
+    meta = json.loads(json.dumps(meta))
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_folder(folder, meta)
+    (folder / "recording.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    firsts = range(0, episodes, PART_EPISODES)
+    open_parts = [first for first in firsts if not _part(folder, first).is_dir()]
+    done = episodes - sum(min(PART_EPISODES, episodes - first) for first in open_parts)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = {
+            pool.submit(_record_part, folder, first, min(PART_EPISODES, episodes - first), seed, config): first
+            for first in open_parts
+        }
+        for job in as_completed(jobs):
+            done += job.result()
+            if progress is not None:
+                progress(done, episodes)
+    return _merge(folder, list(firsts), meta)
+
+
+def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> Episode | None:
+    rng = np.random.default_rng([world_seed, 2])
+    world.reset(world_seed)
+    if rng.random() < _RIDE_SHARE:
+        start = EpisodeStart.ride(world)
+    else:
+        start = EpisodeStart.drop(world, PREROLL_STEPS + int(rng.integers(-_DROP_WITHIN, _DROP_WITHIN + 1)))
+    driver, expert = StepDriver(world), Expert(world.kinematics)
+    driver.reset()
+    hold = world.state
+    rows: list[tuple[Any, ...]] = []
+    snapshots: list[Snapshot] = []
+    disturbance = np.zeros(3)
+    picked_step, waited = -1, 0
+    for step in range(_MAX_STEPS):
+        if step == start.drop_step:
+            world.drop_cube(start.position)
+        state = WorldState.of(world)
+        clean = expert.act(state)
+        preroll = step < PREROLL_STEPS
+        snapshots.append(world.snapshot())
+        cube = state.cube.position if state.cube is not None else np.full(3, np.nan)
+        phase = PREROLL_PHASE if preroll else int(clean.phase)
+        rows.append((world.state, driver.reachable(clean.target), cube, world.tool_position, phase))
+        decay = np.exp(-STEP_NS * 1e-9 / _NOISE_TIME_S)
+        disturbance = decay * disturbance + noise * np.sqrt(1 - decay**2) * rng.standard_normal(3)
+        driver.step(hold if preroll else expert.act(state, disturbance).target)
+        if world.counts.picked and picked_step < 0:
+            picked_step = step
+        if world.counts.missed:
+            return None
+        waited = waited + 1 if world.counts.binned and clean.phase is Phase.WAIT else 0
+        if waited == _REST_STEPS:
+            break
+    if not (world.counts.picked and world.counts.binned):
+        return None
+    state_, action, cube_, tool, phase_ = zip(*rows, strict=True)
+    return Episode(
+        snapshots,
+        np.array(state_, np.float32),
+        np.array(action, np.float32),
+        np.array(cube_, np.float32),
+        np.array(tool, np.float32),
+        np.array(phase_, np.int8),
+        world.belt_speed,
+        noise,
+        attempts,
+        picked_step,
+    )
+
+
+def _part(folder: Path, first: int) -> Path:
+    return folder / "parts" / f"{first:07d}"
+
+
+def _record_part(folder: Path, first: int, count: int, seed: int, config: BeltConfig) -> int:
+    world = BeltWorld(config)
+    renderer = open_renderer(world.scene, "ray")
+    kept = [demonstrate(world, seed, episode) for episode in range(first, first + count)]
+    frames = {
+        camera: np.stack([renderer.render(s, camera, 96, 96) for e in kept for s in e.snapshots])
+        for camera in ("front", "wrist")
+    }
+    arrays: dict[str, NDArray[Any]] = dict(frames)
+    for name in ("state", "action", "cube", "tool", "phase"):
+        arrays[name] = np.concatenate([getattr(e, name) for e in kept])
+    lengths = [len(e.snapshots) for e in kept]
+    arrays["episode"] = np.repeat(np.arange(first, first + count, dtype=np.int32), lengths)
+    facts = [
+        {"steps": len(e.snapshots), "belt_speed": e.belt_speed, "noise": e.noise, "attempts": e.attempts,
+         "picked_step": e.picked_step}
+        for e in kept
+    ]  # fmt: skip
+    target = _part(folder, first)
+    partial = target.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, array in arrays.items():
+        np.save(partial / f"{name}.npy", array, allow_pickle=False)
+    (partial / "episodes.json").write_text(json.dumps(facts), encoding="utf-8")
+    partial.rename(target)  # a part is there whole or not at all
+    return count
+
+
+def _check_folder(folder: Path, meta: dict[str, Any]) -> None:
+    if (folder / "meta.json").exists():
+        raise ConfigError(f"{folder} holds a finished recording.", remedy="Choose another folder, or remove it.")
+    note = folder / "recording.json"
+    if note.exists() and json.loads(note.read_text(encoding="utf-8")) != meta:
+        raise ConfigError(
+            f"{folder} holds an interrupted recording with other settings.",
+            remedy="Repeat the command that began it, or choose another folder.",
+        )
+
+
+def _parts(folder: Path, firsts: list[int], name: str) -> Iterator[NDArray[Any]]:
+    for first in firsts:
+        yield np.load(_part(folder, first) / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+
+def _merge(folder: Path, firsts: list[int], meta: dict[str, Any]) -> int:
+    total = sum(len(a) for a in _parts(folder, firsts, "episode"))
+    for name in ARRAYS:
+        first = next(_parts(folder, firsts, name))
+        out = np.lib.format.open_memmap(
+            folder / f"{name}.npy", mode="w+", dtype=first.dtype, shape=(total, *first.shape[1:])
+        )
+        at = 0
+        for part in _parts(folder, firsts, name):
+            out[at : at + len(part)] = part
+            at += len(part)
+        out.flush()
+    facts = [f for first in firsts for f in json.loads((_part(folder, first) / "episodes.json").read_text("utf-8"))]
+    meta = {**meta, "steps": total, "attempts": sum(f["attempts"] for f in facts), "per_episode": facts}
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(folder / "parts")
+    (folder / "recording.json").unlink()
+    return total

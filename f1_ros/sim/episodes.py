@@ -1,0 +1,68 @@
+"""How an episode begins: which seed, when the cube comes, and from where. Shared by recording and evaluation.
+
+Training and evaluation never share a seed: training seeds are even, evaluation seeds odd.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from f1_ros.sim.lockstep import STEP_NS, StepDriver
+from f1_ros.sim.world import BeltWorld
+
+PREROLL_STEPS = 9
+"""Steps for which the arm stands still at the start, so that an image history exists."""
+
+Arrival = Literal["ride", "drop"]
+_ATTEMPTS = 100
+_EPISODES = 1_000_000
+
+
+def training_seed(seed: int, episode: int, attempt: int = 0) -> int:
+    """World seed of a training episode's attempt: even."""
+    return 2 * ((seed * _EPISODES + episode) * _ATTEMPTS + attempt)
+
+
+def evaluation_seed(seed: int, episode: int) -> int:
+    """World seed of an evaluation episode: odd."""
+    return 2 * ((seed * _EPISODES + episode) * _ATTEMPTS) + 1
+
+
+@dataclass(frozen=True)
+class EpisodeStart:
+    """When and where the cube comes.
+
+    Attributes:
+        drop_step: step at which the cube is let go onto the belt; the pre-roll is steps 0 .. 8.
+        position: (x, y) m where it is let go.
+    """
+
+    drop_step: int
+    position: tuple[float, float]
+
+    @staticmethod
+    def ride(world: BeltWorld) -> EpisodeStart:
+        """The cube rides in from the start of the pre-roll.
+
+        It is let go upstream, so that at the end of the pre-roll, when the arm may start, its position is drawn from
+        the configuration's ranges whatever the belt's speed and direction: one picture tells nothing of them.
+        """
+        x, y = world.draw_start()
+        return EpisodeStart(0, (x, y - world.belt_speed * PREROLL_STEPS * STEP_NS * 1e-9))
+
+    @staticmethod
+    def drop(world: BeltWorld, step: int) -> EpisodeStart:
+        """The cube appears at `step` within the configuration's ranges, as it does in a stream of cubes."""
+        return EpisodeStart(step, world.draw_start())
+
+
+def run_preroll(world: BeltWorld, driver: StepDriver, start: EpisodeStart) -> None:
+    """Hold the arm still for the pre-roll while the belt runs; drop the cube when it is due."""
+    hold = world.state
+    for step in range(PREROLL_STEPS):
+        if step == start.drop_step:
+            world.drop_cube(start.position)
+        driver.step(np.array(hold))

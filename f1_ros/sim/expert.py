@@ -1,0 +1,149 @@
+"""A scripted expert that picks cubes from the moving belt and drops them into the bin.
+
+It answers to the measured state alone: no clock and no memory, so that what it does in a state is always the same and
+can be learnt from. Every 50 ms it names the joint positions to be reached 50 ms later. The arm's servos follow with a
+lag of 0.1 s, so the targets lead the wanted tool velocity by both.
+
+    expert = Expert(world.kinematics)
+    action = expert.act(WorldState.of(world))     action.target (8,), action.phase
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from f1_ros.sim.kinematics import Array, ArmKinematics
+from f1_ros.sim.scene import BELT_TOP, BIN_CENTRE, CUBE_REST_Z, GRIPPER_OPEN
+from f1_ros.sim.world import BeltWorld, Cube
+
+STEP_S = 0.05
+SERVO_LAG_S = 0.10
+
+HOVER = np.array([0.45, 0.0, BELT_TOP + 0.20])
+"""Where the tool waits for the next cube, m."""
+
+_GAIN = 4.5  # 1/s, closes the offset to the cube
+_APPROACH_SPEED = 0.45  # m/s, on top of the cube's velocity
+_TRAVEL_SPEED = 0.8  # m/s, to the bin and back
+_LIFT_SPEED = 0.5  # m/s
+_DESCEND_WITHIN = 0.03  # m
+_CLOSE_WITHIN = 0.012  # m
+_APPROACH_Z = CUBE_REST_Z + 0.07  # tool height while the offset is closed, m
+_CARRY_Z = CUBE_REST_Z + 0.13
+_CLEAR_Z = CUBE_REST_Z + 0.05  # above this a held cube may travel sideways, m
+_HELD_WIDTH = 0.045  # a 4 cm cube between the pads, m
+_HELD_WITHIN = 0.025  # tool to cube, m
+_RELEASE_WITHIN = 0.04  # tool to the bin's centre, m
+_REACH_Y = 0.62  # m
+
+
+class Phase(IntEnum):
+    """What the expert is doing."""
+
+    WAIT = 0
+    APPROACH = 1
+    DESCEND = 2
+    CLOSE = 3
+    LIFT = 4
+    CARRY = 5
+    RELEASE = 6
+    RETURN = 7
+
+
+@dataclass(frozen=True)
+class WorldState:
+    """What the expert looks at.
+
+    Attributes:
+        joints: (7,) rad.
+        gripper_width: m.
+        cube: the cube in play, or None.
+    """
+
+    joints: Array
+    gripper_width: float
+    cube: Cube | None
+
+    @staticmethod
+    def of(world: BeltWorld) -> WorldState:
+        """The state of a world as of now."""
+        cubes = world.cubes
+        return WorldState(world.joint_positions, world.gripper_width, cubes[0] if cubes else None)
+
+
+@dataclass(frozen=True)
+class ExpertAction:
+    """One command of the expert.
+
+    Attributes:
+        target: (8,) joint positions (rad) and gripper width (m) to be reached at the end of the step.
+        phase: what it is doing.
+    """
+
+    target: Array
+    phase: Phase
+
+
+class Expert:
+    """The scripted expert. Not thread-safe (it uses the kinematics' own data)."""
+
+    def __init__(self, kinematics: ArmKinematics) -> None:
+        self._kinematics = kinematics
+
+    def act(self, state: WorldState, disturbance: Array | None = None) -> ExpertAction:
+        """The action in a state; `disturbance` (3,) m/s is added to the tool velocity (for noisy demonstrations)."""
+        tool, _ = self._kinematics.tool(state.joints)
+        velocity, width, phase = self._decide(tool, state)
+        if disturbance is not None:
+            velocity = velocity + disturbance
+        step = self._kinematics.joint_step(state.joints, velocity * (STEP_S + SERVO_LAG_S))
+        joints = np.clip(state.joints + step, self._kinematics.lower, self._kinematics.upper)
+        return ExpertAction(np.append(joints, width), phase)
+
+    def _decide(self, tool: Array, state: WorldState) -> tuple[Array, float, Phase]:
+        """Wanted tool velocity (3,) m/s, gripper width m, phase."""
+        cube = state.cube
+        if cube is not None:
+            near = float(np.linalg.norm(cube.position - tool)) < _HELD_WITHIN
+            to_bin = np.array(BIN_CENTRE) - tool[:2]
+            over_bin = float(np.linalg.norm(to_bin)) < _RELEASE_WITHIN
+            if near and over_bin:
+                return _towards(np.append(to_bin, _CARRY_Z - tool[2]), _TRAVEL_SPEED), GRIPPER_OPEN, Phase.RELEASE
+            if near and state.gripper_width < _HELD_WIDTH:
+                return self._carry(tool, to_bin)
+            if cube.place == "belt" and not (abs(cube.position[1]) > _REACH_Y):
+                return self._pick(tool, state.gripper_width, cube)
+        away = HOVER - tool
+        phase = Phase.WAIT if np.linalg.norm(away) < 0.04 else Phase.RETURN
+        return _towards(away, _TRAVEL_SPEED), GRIPPER_OPEN, phase
+
+    def _carry(self, tool: Array, to_bin: Array) -> tuple[Array, float, Phase]:
+        up = float(np.clip(_GAIN * (_CARRY_Z - tool[2]), -_LIFT_SPEED, _LIFT_SPEED))
+        if tool[2] < _CLEAR_Z:
+            return np.array([0.0, 0.0, up]), 0.0, Phase.LIFT
+        return np.append(_towards(to_bin, _TRAVEL_SPEED), up), 0.0, Phase.CARRY
+
+    def _pick(self, tool: Array, width: float, cube: Cube) -> tuple[Array, float, Phase]:
+        offset = cube.position[:2] - tool[:2]
+        distance = float(np.linalg.norm(offset))
+        low = tool[2] - CUBE_REST_Z < 0.01
+        closing = width < 0.06 and distance < 2 * _CLOSE_WITHIN
+        if low and (distance < _CLOSE_WITHIN or closing):
+            phase, height, opening = Phase.CLOSE, CUBE_REST_Z, 0.0
+        elif distance < _DESCEND_WITHIN:
+            phase, height, opening = Phase.DESCEND, CUBE_REST_Z, GRIPPER_OPEN
+        else:
+            phase, height, opening = Phase.APPROACH, _APPROACH_Z, GRIPPER_OPEN
+        velocity = np.zeros(3)
+        velocity[:2] = _towards(offset, _APPROACH_SPEED) + (0.0, cube.velocity[1])
+        velocity[2] = np.clip(_GAIN * (height - tool[2]), -_APPROACH_SPEED, _APPROACH_SPEED)
+        return velocity, opening, phase
+
+
+def _towards(offset: Array, speed: float) -> Array:
+    """Velocity that closes an offset at the expert's gain, no faster than `speed`."""
+    velocity = _GAIN * offset
+    return velocity * min(1.0, speed / max(float(np.linalg.norm(velocity)), 1e-9))
