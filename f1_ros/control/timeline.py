@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from f1_ros.control.blend import Blend
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.errors import ChunkError
 
@@ -71,11 +72,7 @@ class _Plan:
     step_s: float
     positions: Array  # (steps, joints)
     tangents: Array  # (steps, joints) per second
-    # The offset that leads in from the arm's state: a cubic from (offset, offset_rate) at splice_ns to 0.
-    splice_ns: int
-    offset: Array
-    offset_rate: Array
-    blend_s: float
+    blend: Blend | None  # leads in from the arm's state
 
     @property
     def length_s(self) -> float:
@@ -201,20 +198,14 @@ class ChunkTimeline:
         positions = np.array(chunk.positions, dtype=np.float64)
         step_s = chunk.step_ns * 1e-9
         tangents = np.gradient(positions, step_s, axis=0) if len(positions) > 1 else np.zeros_like(positions)
-        zero = np.zeros(positions.shape[1])
-        plan = _Plan(chunk.stamp_ns, chunk.start_ns, step_s, positions, tangents, now_ns, zero, zero, self._blend_s)
+        plan = _Plan(chunk.stamp_ns, chunk.start_ns, step_s, positions, tangents, None)
         if start is None:
             return plan
         there = self._evaluate(plan, now_ns)
         offset = np.where(self._stepped, 0.0, start[0] - there.position)
         rate = np.where(self._stepped, 0.0, start[1] - there.velocity)
-        # The cubic's acceleration is largest at its start: 6 offset / T^2 + 4 rate / T; each half may use half.
-        blend_s = max(
-            self._blend_s,
-            math.sqrt(12.0 * float(np.abs(offset).max()) / self._blend_acceleration),
-            8.0 * float(np.abs(rate).max()) / self._blend_acceleration,
-        )
-        return _Plan(chunk.stamp_ns, chunk.start_ns, step_s, positions, tangents, now_ns, offset, rate, blend_s)
+        blend = Blend.within(now_ns, offset, rate, least_s=self._blend_s, acceleration=self._blend_acceleration)
+        return replace(plan, blend=blend)
 
     def _evaluate(self, plan: _Plan, now_ns: int) -> TimelineSample:
         t = (now_ns - plan.start_ns) * 1e-9
@@ -229,12 +220,9 @@ class ChunkTimeline:
                 plan.positions[i : i + 2], plan.tangents[i : i + 2], u / plan.step_s - i, plan.step_s
             )
             velocity = velocity * pace
-        s = (now_ns - plan.splice_ns) * 1e-9 / plan.blend_s
-        if s < 1.0:
-            d, r = plan.offset, plan.offset_rate * plan.blend_s
-            s = max(s, 0.0)
-            position = position + (1.0 - s) ** 2 * (d * (1.0 + 2.0 * s) + r * s)
-            velocity = velocity + (1.0 - s) * (r * (1.0 - 3.0 * s) - 6.0 * d * s) / plan.blend_s
+        if plan.blend is not None:
+            offset, rate = plan.blend.at(now_ns)
+            position, velocity = position + offset, velocity + rate
         if self._stepped.any():
             due = min(max(math.ceil(t / plan.step_s - 1e-9), 0), last)
             position = np.where(self._stepped, plan.positions[due], position)

@@ -183,8 +183,8 @@ class Teleop:
     """
 
     aligned_within: float = 0.05
-    approach_velocity: float = 0.1
-    approach_acceleration: float = 0.2
+    approach_velocity: float = 0.2
+    approach_acceleration: float = 0.3
 
 
 @dataclass(frozen=True)

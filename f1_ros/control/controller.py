@@ -1,0 +1,350 @@
+"""The control tick: what comes in, which source holds, and the one command that goes out.
+
+    controller = Controller(profile)
+    controller.on_joint_state(...)  on_chunk(...)  on_teleop(...)      as messages arrive
+    controller.request_mode(Mode.POLICY, now_ns)                       as people ask
+    command = controller.tick(now_ns)                                  every period; None until the arm's state is known
+
+Every command passes the limiter, whose state runs through all modes: whatever takes over starts from the position and
+velocity of the last command. Times are the caller's, ns on the ROS clock. Nothing here is thread-safe: callbacks and
+tick must be kept apart by one lock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f1_ros.control.arbiter import Arbiter, Cause, Mode, ModeReply
+from f1_ros.control.chunk import ActionChunk
+from f1_ros.control.gripper import GripperGate
+from f1_ros.control.leader import LeaderFollower
+from f1_ros.control.limits import LimitedStep, Limiter
+from f1_ros.control.measured import MeasuredState
+from f1_ros.control.timeline import ChunkTimeline, PushOutcome
+from f1_ros.control.watch import Watch
+from f1_ros.robots.profile import RobotProfile
+
+Array = NDArray[np.float64]
+
+# A target this far outside the position limits is no overshoot of a policy but another unit or another robot.
+_OUT_OF_RANGE = 0.5
+# On leaving FAULT the command starts from the measured joints if these are further from the last command (rad).
+_REANCHOR = 0.05
+# Chunks that arrive between two ticks; the newest observation wins, so older ones may fall out.
+_PENDING = 4
+
+
+@dataclass(frozen=True)
+class Command:
+    """What goes to the robot this tick.
+
+    Attributes:
+        position: (joints,) where the arm is to be at the end of this tick, rad, in the order of profile.joints.
+        velocity: (joints,) rad/s.
+        grippers: widths to command now by gripper name, m; empty in most ticks (grippers are told on change).
+        mode: the mode in force.
+        source: what the command came from: hold, teleop, policy, or in FAULT the profile's safe action.
+        limited: the limiter changed the command.
+        reason: why the arm is held or slowed; empty while it follows its source.
+    """
+
+    position: Array
+    velocity: Array
+    grippers: Mapping[str, float]
+    mode: Mode
+    source: str
+    limited: bool
+    reason: str
+
+
+class Controller:
+    """Decides one command a tick. Not thread-safe.
+
+    Args:
+        profile: the robot.
+        rate_hz: control rate, Hz; the profile's if not given.
+    """
+
+    def __init__(self, profile: RobotProfile, rate_hz: float | None = None) -> None:
+        self.profile = profile
+        self.period_ns = round(1e9 / (rate_hz or profile.rates.control))
+        limits = profile.limits
+        self._lower, self._upper = np.array(limits.lower), np.array(limits.upper)
+        self._limiter = Limiter(limits, self.period_ns * 1e-9)
+        self._leader = LeaderFollower(limits, profile.teleop, self.period_ns * 1e-9)
+        names = profile.action_names
+        self._arm_columns = np.array([names.index(joint) for joint in profile.joints])
+        self._gripper_columns = {g.name: names.index(g.name) for g in profile.grippers}
+        self._timeline = ChunkTimeline(
+            profile.name,
+            names,
+            stepped=tuple(self._gripper_columns.values()),
+            blend_acceleration=0.5 * min(limits.acceleration),
+        )
+        self._gates = {g.name: GripperGate(g) for g in profile.grippers}
+        self._arbiter = Arbiter()
+        self._measured = MeasuredState(profile.joints)
+        self._watch = Watch(profile, self._measured)
+        self._pending: deque[ActionChunk] = deque(maxlen=_PENDING)
+        self._counts: Counter[str] = Counter()
+        self._anchored = False
+        self._now_ns: int | None = None
+        self._teleop_stamp_ns = 0
+        self._teleop_grippers: dict[str, float] = {}
+        self._first_command_of: int | None = None
+        self._camera_to_command_ns = 0
+        self._reason = "waiting for the first joint state"
+
+    # -- what there is to report --------------------------------------------------------------------------------------
+
+    @property
+    def mode(self) -> Mode:
+        """The mode in force."""
+        return self._arbiter.mode
+
+    @property
+    def reason(self) -> str:
+        """Why the arm is held or slowed; empty while it follows its source."""
+        return self._reason
+
+    @property
+    def commanded(self) -> Array | None:
+        """Last commanded position, (joints,) rad; None before the first command."""
+        return self._limiter.position if self._anchored else None
+
+    @property
+    def commanded_velocity(self) -> Array | None:
+        """Velocity of the last command, (joints,) rad/s; None before the first command."""
+        return self._limiter.velocity if self._anchored else None
+
+    @property
+    def measured(self) -> Array:
+        """Last measured position, (joints,) rad; NaN for joints not heard of."""
+        return self._measured.position
+
+    @property
+    def gripper_commanded(self) -> dict[str, float | None]:
+        """Width last commanded of each gripper, m; None before the first command."""
+        return {name: gate.sent for name, gate in self._gates.items()}
+
+    @property
+    def chunk_stamp_ns(self) -> int | None:
+        """Stamp of the observation behind the chunk in force, ns; None without one."""
+        return self._timeline.stamp_ns
+
+    @property
+    def camera_to_command_ns(self) -> int:
+        """From the stamp of the newest used chunk's observation to its first command, ns; 0 if there is none."""
+        return self._camera_to_command_ns
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Counts since the start: ticks, limited, chunks, dropped (steps), rejected, and each cause of the last.
+
+        The causes: `rejected_chunk_*` (see PushOutcome) and `rejected_teleop_*` (which add up to `rejected`),
+        `rejected_state` and `fault_*`.
+        """
+        timeline = self._timeline.counters
+        causes = Counter({name: n for name, n in self._counts.items() if name.startswith("rejected_")})
+        state = causes.pop("rejected_state", 0)
+        causes.update({f"rejected_chunk_{o.value}": timeline[o.value] for o in PushOutcome})
+        del causes["rejected_chunk_accepted"]
+        return {
+            "ticks": self._counts["ticks"],
+            "limited": self._counts["limited"],
+            "chunks": timeline[PushOutcome.ACCEPTED.value],
+            "dropped": timeline["steps_dropped"],
+            "rejected": causes.total(),
+            "rejected_state": state,
+            "clock_resets": self._counts["clock_resets"],
+            **causes,
+            **{f"fault_{name}": n for name, n in self._arbiter.faults.items()},
+        }
+
+    # -- what comes in ------------------------------------------------------------------------------------------------
+
+    def on_joint_state(
+        self,
+        names: Sequence[str],
+        positions: Sequence[float],
+        velocities: Sequence[float],
+        now_ns: int,
+        stamp_ns: int = 0,
+    ) -> None:
+        """A joint state message has arrived (rad, rad/s; see `MeasuredState.update`)."""
+        if not self._measured.update(names, positions, velocities, now_ns, stamp_ns):
+            self._counts["rejected_state"] += 1
+
+    def on_chunk(self, chunk: ActionChunk, now_ns: int) -> None:
+        """An action chunk has arrived; it takes effect with the next tick, if POLICY is in force."""
+        if chunk.robot == self.profile.name and chunk.joint_names == self.profile.action_names:
+            arm = chunk.positions[:, self._arm_columns]
+            if (arm < self._lower - _OUT_OF_RANGE).any() or (arm > self._upper + _OUT_OF_RANGE).any():
+                self._counts["rejected_chunk_out_of_range"] += 1
+                return
+            if self.mode is not Mode.POLICY:
+                self._watch.heard(Mode.POLICY, now_ns)
+        if self.mode is Mode.POLICY:
+            self._pending.append(chunk)
+
+    def on_invalid_command(self, source: Mode, detail: str) -> None:
+        """A message of a source cannot be used at all (NaN, wrong shape): FAULT if that source is in force.
+
+        Args:
+            source: TELEOP or POLICY.
+            detail: what is wrong with it, for people.
+        """
+        self._counts[f"rejected_{'chunk' if source is Mode.POLICY else 'teleop'}_invalid"] += 1
+        if self.mode is source:
+            self._fault(Cause.NAN_COMMAND, detail)
+
+    def on_teleop(self, names: Sequence[str], positions: Sequence[float], now_ns: int, stamp_ns: int = 0) -> None:
+        """A leader arm's message has arrived: all arm joints (rad) and any grippers (m of width), by name.
+
+        Args:
+            names: joint and gripper names.
+            positions: one for each name.
+            now_ns: time of arrival, ns.
+            stamp_ns: header stamp, ns; 0 if it has none. Older ones than the last, or than the timeout, are refused.
+        """
+        values = dict(zip(names, positions, strict=False))
+        grippers = {name: float(values[name]) for name in self._gates if name in values}
+        if len(names) != len(positions) or any(joint not in values for joint in self.profile.joints):
+            self._counts["rejected_teleop_joints"] += 1
+            return
+        arm = np.array([values[joint] for joint in self.profile.joints], dtype=np.float64)
+        if not (np.isfinite(arm).all() and all(map(math.isfinite, grippers.values()))):
+            self.on_invalid_command(Mode.TELEOP, "the leader arm's message holds NaN or infinity")
+        elif stamp_ns and (stamp_ns <= self._teleop_stamp_ns or now_ns - stamp_ns > self.profile.timeouts.teleop * 1e9):
+            self._counts["rejected_teleop_old"] += 1
+        elif (arm < self._lower - _OUT_OF_RANGE).any() or (arm > self._upper + _OUT_OF_RANGE).any():
+            self._counts["rejected_teleop_out_of_range"] += 1
+        else:
+            self._leader.message(arm, now_ns)
+            self._teleop_grippers = grippers
+            self._teleop_stamp_ns = stamp_ns
+            self._watch.heard(Mode.TELEOP, now_ns)
+
+    def request_mode(self, mode: Mode, now_ns: int) -> ModeReply:
+        """Someone asks for a mode. Refused, with the reason and a remedy, while something stands against it."""
+        before = self.mode
+        reply = self._arbiter.request(mode, self._watch.obstacle(before, mode, now_ns))
+        if self.mode is not before:
+            self._entered(before, now_ns)
+        return reply
+
+    # -- what goes out ------------------------------------------------------------------------------------------------
+
+    def tick(self, now_ns: int) -> Command | None:
+        """Decide the command for the period that starts now; None until every joint has been heard of."""
+        if self._now_ns is not None and now_ns < self._now_ns:
+            self._restart()
+        self._now_ns = now_ns
+        self._counts["ticks"] += 1
+        if not self._anchored:
+            if not (self._measured.known and self._measured.finite):
+                return None
+            # What the driver measures of an arm at rest is noise, what it derives may hold spikes.
+            fastest = np.array(self._limiter.limits.velocity)
+            self._limiter.reset(self._measured.position, np.clip(self._measured.velocity, -fastest, fastest))
+            self._anchored = True
+        problem = self._watch.problem(self.mode, self._limiter.position, now_ns)
+        if problem is not None:
+            self._fault(*problem)
+        step, grippers, reason = self._follow(now_ns)
+        if step.refused:
+            self._fault(Cause.NAN_COMMAND, f"the {self.mode.name.lower()} target is not finite")
+        if self.mode is Mode.FAULT:
+            reason, grippers = self._arbiter.detail, {}
+        self._reason = reason
+        self._counts["limited"] += step.limited
+        return Command(
+            position=step.position,
+            velocity=step.velocity,
+            grippers=grippers,
+            mode=self.mode,
+            source=self.profile.safe_action if self.mode is Mode.FAULT else self.mode.name.lower(),
+            limited=step.limited,
+            reason=reason,
+        )
+
+    def _follow(self, now_ns: int) -> tuple[LimitedStep, dict[str, float], str]:
+        end_ns = now_ns + self.period_ns
+        if self.mode is Mode.TELEOP:
+            target = self._leader.target(end_ns)
+            if target is not None:
+                if not self._leader.aligned:  # the gripper waits as well: it may hold something
+                    reason = f"approaching the leader, {self._leader.distance:.2f} rad away"
+                    return self._limiter.step(*target), {}, reason
+                return self._limiter.step(*target), self._gated(self._teleop_grippers, now_ns), ""
+            return self._limiter.brake(), {}, "waiting for the leader's first message"
+        if self.mode is Mode.POLICY:
+            self._take_chunks(now_ns)
+            sample = self._timeline.sample(end_ns)
+            if sample is not None:
+                if self._first_command_of != sample.stamp_ns:
+                    self._first_command_of = sample.stamp_ns
+                    self._camera_to_command_ns = now_ns - sample.stamp_ns
+                arm = self._arm_columns
+                widths = {name: float(sample.position[column]) for name, column in self._gripper_columns.items()}
+                reason = "the chunk is at its end, the next one is overdue" if sample.exhausted else ""
+                return (
+                    self._limiter.step(sample.position[arm], sample.velocity[arm]),
+                    self._gated(widths, now_ns),
+                    reason,
+                )
+            return self._limiter.brake(), {}, "waiting for a chunk from after the switch"
+        return self._limiter.brake(), {}, "holding"
+
+    def _take_chunks(self, now_ns: int) -> None:
+        position, velocity = np.zeros(len(self.profile.action_names)), np.zeros(len(self.profile.action_names))
+        while self._pending:
+            chunk = self._pending.popleft()
+            position[self._arm_columns], velocity[self._arm_columns] = self._limiter.position, self._limiter.velocity
+            if self._timeline.push(chunk, now_ns, position, velocity) is PushOutcome.ACCEPTED:
+                self._watch.heard(Mode.POLICY, now_ns)
+
+    def _gated(self, widths: Mapping[str, float], now_ns: int) -> dict[str, float]:
+        sent = {name: self._gates[name].update(width, now_ns) for name, width in widths.items()}
+        return {name: width for name, width in sent.items() if width is not None}
+
+    # -- changes of mode ----------------------------------------------------------------------------------------------
+
+    def _fault(self, cause: Cause, detail: str) -> None:
+        before = self.mode
+        self._arbiter.fault(cause, detail)
+        if before is not Mode.FAULT:
+            self._entered(before, self._now_ns or 0)
+
+    def _entered(self, before: Mode, now_ns: int) -> None:
+        self._watch.entered(now_ns)
+        self._pending.clear()
+        self._timeline.clear(epoch_ns=now_ns)
+        if self.mode is Mode.TELEOP:
+            self._leader.engage(self._limiter.position, self._limiter.velocity)
+        elif before is Mode.FAULT and self._anchored:
+            measured = self._measured.position
+            if np.abs(measured - self._limiter.position).max() > _REANCHOR:
+                self._limiter.reset(measured)
+
+    def _restart(self) -> None:
+        # The clock went back: simulation was reset. No stamp from before means anything, nor does where the arm was.
+        # FAULT stays: it is left by a request only.
+        self._arbiter.request(Mode.HOLD if self.mode is not Mode.FAULT else Mode.FAULT)
+        self._measured.forget()
+        self._watch.forget()
+        self._leader.release()
+        self._timeline.clear()
+        self._pending.clear()
+        self._anchored = False
+        self._teleop_stamp_ns = 0
+        for gate in self._gates.values():
+            gate.forget()
+        self._counts["clock_resets"] += 1
+        self._reason = "waiting for the first joint state"

@@ -1,0 +1,121 @@
+"""Following a leader arm: its messages made into a smooth target, and a slow approach before the first one is met.
+
+A leader sends positions at its own rate, with jitter. Each message is a point to be reached one message interval
+later, on a straight line from where the target is: the cost is that one interval of lag. A leader that stands far from
+the arm is not jumped to: the arm approaches it at the profile's reduced velocity, then blends into following it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f1_ros.control.blend import Blend
+from f1_ros.control.limits import JointLimits, Limiter
+from f1_ros.robots.profile import Teleop
+
+Array = NDArray[np.float64]
+
+_BLEND_S = 0.3
+# Shorter message intervals are a burst, longer ones a pause: neither is the leader's rate.
+_SHORTEST_NS, _LONGEST_NS = 2_000_000, 100_000_000
+# A line lasts a little longer than the interval, so that a message that is a tick late does not stop the arm.
+_STRETCH = 1.25
+
+
+class LeaderFollower:
+    """Target of the TELEOP mode. Not thread-safe.
+
+    Args:
+        limits: the arm's limits.
+        teleop: how to take over.
+        period_s: control period, s.
+    """
+
+    def __init__(self, limits: JointLimits, teleop: Teleop, period_s: float) -> None:
+        self._teleop = teleop
+        slow = limits.scaled(velocity=teleop.approach_velocity, acceleration=teleop.approach_acceleration)
+        self._approach = Limiter(slow, period_s)
+        self._fastest = np.array(limits.velocity)
+        self._last: tuple[Array, Array] | None = None  # what `target` gave last
+        self._blend_acceleration = min(slow.acceleration)
+        self._line: tuple[Array, Array] | None = None  # from, to
+        self._since_ns = 0
+        self._interval_ns: float | None = None  # of the leader's messages, smoothed
+        self._engaged = False
+        self._aligned = False
+        self._blend: Blend | None = None
+        self._distance = 0.0
+
+    @property
+    def aligned(self) -> bool:
+        """The approach is over: the arm follows the leader directly."""
+        return self._aligned
+
+    @property
+    def distance(self) -> float:
+        """Largest distance between arm and leader in the approach, rad; 0 once aligned."""
+        return 0.0 if self._aligned else self._distance
+
+    def message(self, position: Array, now_ns: int) -> None:
+        """Take the leader's position, (joints,) finite rad, on its arrival."""
+        gap_ns = now_ns - self._since_ns
+        steady = gap_ns <= _LONGEST_NS
+        if self._line is None:
+            self._line = position, position
+        else:
+            self._line = self._on_line(self._line, now_ns)[0], position
+            if steady:
+                gap_ns = max(gap_ns, _SHORTEST_NS)
+                self._interval_ns = gap_ns if self._interval_ns is None else 0.8 * self._interval_ns + 0.2 * gap_ns
+        self._since_ns = now_ns
+        if self._aligned and self._last is not None:
+            # A leader is somewhere else all at once if it moved faster than the arm can, or moved during a pause.
+            reachable = self._fastest * gap_ns * 1e-9 if steady else 0.0
+            if (np.abs(position - self._last[0]) > self._teleop.aligned_within + reachable).any():
+                self.engage(*self._last)
+
+    def engage(self, position: Array, velocity: Array) -> None:
+        """Start from where the arm is commanded to be: (joints,) rad and rad/s."""
+        self._approach.reset(position, velocity)
+        self._engaged, self._aligned, self._blend, self._last = True, False, None, None
+
+    def release(self) -> None:
+        """Forget the leader: its next message starts a new line, and a new approach is needed."""
+        self._line = self._last = None
+        self._engaged = self._aligned = False
+        self._blend = self._interval_ns = None
+
+    def target(self, now_ns: int) -> tuple[Array, Array] | None:
+        """Position (rad) and velocity (rad/s) for `now_ns`, once a tick; None without a message or not engaged."""
+        if self._line is None or not self._engaged:
+            return None
+        self._last = self._follow(*self._on_line(self._line, now_ns), now_ns)
+        return self._last
+
+    def _follow(self, leader: Array, velocity: Array, now_ns: int) -> tuple[Array, Array]:
+        if not self._aligned:
+            step = self._approach.step(leader, velocity)
+            self._distance = float(np.abs(leader - step.position).max())
+            if self._distance > self._teleop.aligned_within:
+                return step.position, step.velocity
+            self._aligned = True
+            self._blend = Blend.within(
+                now_ns,
+                step.position - leader,
+                step.velocity - velocity,
+                least_s=_BLEND_S,
+                acceleration=self._blend_acceleration,
+            )
+        if self._blend is not None:
+            offset, rate = self._blend.at(now_ns)
+            leader, velocity = leader + offset, velocity + rate
+        return leader, velocity
+
+    def _on_line(self, line: tuple[Array, Array], now_ns: int) -> tuple[Array, Array]:
+        start, end = line
+        span_ns = _STRETCH * (self._interval_ns or _LONGEST_NS)
+        s = (now_ns - self._since_ns) / span_ns
+        if s >= 1.0:
+            return end, np.zeros_like(end)
+        return start + max(s, 0.0) * (end - start), (end - start) / (span_ns * 1e-9)
