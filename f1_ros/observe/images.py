@@ -161,7 +161,7 @@ def decode_compressed(fmt: str, data: Any, *, topic: str) -> NDArray[np.uint8]:
         whole = file.endswith(b"IEND\xaeB`\x82")
     else:
         raise ImageError(
-            f"Topic {topic}: format '{fmt}' with {flat.size} bytes is neither JPEG nor PNG.",
+            f"Topic {topic}: an image of format '{fmt}' is neither JPEG nor PNG.",
             remedy="Set the camera's image_transport to jpeg or png.",
         )
     picture = None
@@ -172,7 +172,7 @@ def decode_compressed(fmt: str, data: Any, *, topic: str) -> NDArray[np.uint8]:
             picture = None
     if picture is None:
         raise ImageError(
-            f"Topic {topic}: the compressed image ('{fmt}', {flat.size} bytes) is truncated or damaged.",
+            f"Topic {topic}: a compressed image ('{fmt}') is truncated or damaged.",
             remedy="Check the camera's link and its driver; lower the image rate if the network drops fragments.",
         )
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)

@@ -48,6 +48,7 @@ def camera_tensor(rgb: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     inside = picture[:, size - rows :, size - columns :]
     np.multiply(resized.transpose(2, 0, 1), np.float32(2 / 255), out=inside)
     inside -= 1
+    np.clip(inside, -1, 1, out=inside)  # rounding leaves 1 + 1e-7
     return picture
 
 

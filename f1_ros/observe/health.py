@@ -1,0 +1,204 @@
+"""How cameras, joint states and observations are, as plain data for /diagnostics.
+
+A status's message says the cause and stays the same as long as the cause does, so that whoever logs changes of it logs
+each trouble once; figures that vary stand in its values.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from f1_ros.observe.frames import Frame, same_content
+from f1_ros.observe.joint_state import JointSource
+from f1_ros.observe.order import Order
+
+if TYPE_CHECKING:
+    from f1_ros.robots.profile import Camera
+
+SECOND_NS = 1_000_000_000
+MS = 1e-6
+"""Milliseconds in a nanosecond."""
+
+WINDOW = 60
+"""Messages over which rate, jitter and latency are taken: 2 s at 30 Hz."""
+
+ENOUGH = 10
+"""Messages before a rate is judged."""
+
+HOLD_NS = 5 * SECOND_NS
+"""How long a single event (a stamp set back) stays in the status, so that a person sees it."""
+
+STANDING = 3
+"""Repeated stamps in a row that count as a clock that stands."""
+
+
+class Level(IntEnum):
+    """As in diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True)
+class Status:
+    """State of one part.
+
+    Attributes:
+        part: which part, such as "camera front".
+        level: how it is.
+        message: the causes, or what is right; constant as long as the causes are.
+        values: figures by name, with the unit in the name.
+    """
+
+    part: str
+    level: Level
+    message: str
+    values: dict[str, float | int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HealthLimits:
+    """When a stream counts as ill.
+
+    Attributes:
+        missing_after_ns: silence after which a stream is missing, ns.
+        max_age_ns: largest age of a frame when it is used, ns.
+        max_ahead_ns: furthest that a stamp may lie in the future, ns.
+        frozen_after: identical frames in a row, while stamps move, that count as frozen; 0 never. A real sensor's noise
+            makes every frame differ; a simulated camera looking at a scene at rest does not, so use 0 there.
+    """
+
+    missing_after_ns: int = SECOND_NS // 2
+    max_age_ns: int = SECOND_NS // 4
+    max_ahead_ns: int = SECOND_NS // 10
+    frozen_after: int = 40
+
+
+class StreamHealth:
+    """What stamps and arrivals tell about a stream. Cheap enough for every message."""
+
+    def __init__(self, topic: str, limits: HealthLimits, min_rate_hz: float) -> None:
+        self._topic = topic
+        self._limits = limits
+        self._min_rate_hz = min_rate_hz
+        self._stamps: deque[int] = deque(maxlen=WINDOW)
+        self._latencies: deque[int] = deque(maxlen=WINDOW)
+        self._received_ns: int | None = None
+        self._reset_ns: int | None = None
+        self._standing = 0
+        self.counts = dict.fromkeys([*(order.value for order in Order), "unusable"], 0)
+        self.fault: str | None = None
+        """Why the newest message that was looked at cannot be used; None if it can."""
+
+    def arrived(self, order: Order | None, stamp_ns: int, received_ns: int) -> None:
+        """Note a message: how its stamp stands in the stream (None if it cannot be used), and when it came, ns."""
+        self._received_ns = received_ns
+        if order is None:
+            self.counts["unusable"] += 1
+            return
+        self.counts[order.value] += 1
+        self._standing = self._standing + 1 if order is Order.DUPLICATE else 0
+        if order is Order.RESET:
+            self._reset_ns = received_ns
+            self._stamps.clear()
+            self._latencies.clear()
+        if order in (Order.NEXT, Order.RESET):
+            self._stamps.append(stamp_ns)
+            self._latencies.append(received_ns - stamp_ns)
+
+    def missing(self, now_ns: int) -> bool:
+        """Whether nothing has come lately. A clock set back since the last message tells nothing."""
+        return self._received_ns is None or now_ns - self._received_ns > self._limits.missing_after_ns
+
+    def problems(self, now_ns: int) -> list[tuple[Level, str]]:
+        """Causes of trouble, worst first."""
+        if self.missing(now_ns):
+            return [(Level.ERROR, f"missing: nothing comes on {self._topic}")]
+        found = [] if self.fault is None else [(Level.ERROR, self.fault)]
+        if self._standing >= STANDING:
+            found.append((Level.ERROR, "header stamps stand still: the driver does not stamp its messages"))
+        elif self._latencies:
+            # The quickest of many messages shows the clocks' offset best: the others were held up on the way.
+            offset_ns = min(self._latencies)
+            if not -self._limits.max_ahead_ns <= offset_ns <= self._limits.max_age_ns:
+                found.append((Level.ERROR, "header stamps are not on the ROS clock, or come far too late"))
+        if self._reset_ns is not None and 0 <= now_ns - self._reset_ns < HOLD_NS:
+            found.append((Level.WARN, "stamps went backwards: clock set back"))
+        if len(self._stamps) >= ENOUGH and self._rate_hz() < self._min_rate_hz:
+            found.append((Level.WARN, f"slower than {self._min_rate_hz:g} Hz"))
+        return found
+
+    def values(self, now_ns: int) -> dict[str, float | int | str]:
+        """Figures: counts, rate and jitter of the stamps, latency from stamp to reception, age of the newest."""
+        figures: dict[str, float | int | str] = {"topic": self._topic, "received": sum(self.counts.values())}
+        figures |= {name: count for name, count in self.counts.items() if name != Order.NEXT.value}
+        if len(self._stamps) > 2:
+            figures["rate_hz"] = round(self._rate_hz(), 2)
+            figures["jitter_ms"] = round(statistics.pstdev(b - a for a, b in pairwise(self._stamps)) * MS, 2)
+        if self._latencies:
+            figures["latency_min_ms"] = round(min(self._latencies) * MS, 2)
+            figures["latency_p50_ms"] = round(statistics.median(self._latencies) * MS, 2)
+            figures["age_ms"] = round((now_ns - self._stamps[-1]) * MS, 2)
+        return figures
+
+    def _rate_hz(self) -> float:
+        return (len(self._stamps) - 1) * SECOND_NS / (self._stamps[-1] - self._stamps[0])
+
+
+class CameraHealth(StreamHealth):
+    """A camera's stream, and what its frames show when they are used."""
+
+    def __init__(self, camera: Camera, limits: HealthLimits) -> None:
+        super().__init__(camera.topic, limits, camera.min_rate_hz)
+        self._part = f"camera {camera.name}"
+        self._frozen_after = limits.frozen_after
+        self._last: Frame | None = None
+        self._same = 0
+        self.offset_ns = 0
+        """Distance of its frame's stamp from camera 0's in the newest set, ns."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the last frames were all the same while their stamps moved."""
+        return 0 < self._frozen_after <= self._same
+
+    def used(self, frame: Frame) -> None:
+        """Look at a frame that goes into an observation."""
+        if self._frozen_after > 0:
+            self._same = self._same + 1 if self._last is not None and same_content(self._last, frame) else 0
+            self._last = frame
+
+    def status(self, now_ns: int) -> Status:
+        """State for /diagnostics."""
+        problems = self.problems(now_ns)
+        if self.frozen and not self.missing(now_ns):
+            problems.append((Level.ERROR, "frozen: its frames repeat while their stamps move"))
+        values = self.values(now_ns) | {"offset_to_camera_0_ms": round(self.offset_ns * MS, 2)}
+        return _status(self._part, problems, "frames arrive", values)
+
+
+class JointHealth(StreamHealth):
+    """A source of joint states."""
+
+    def __init__(self, source: JointSource, limits: HealthLimits) -> None:
+        silence = max(limits.missing_after_ns, source.max_age_ns)
+        super().__init__(
+            source.topic, HealthLimits(silence, max(limits.max_age_ns, source.max_age_ns)), source.rate_hz / 2
+        )
+        self._part = f"joint state {source.topic}"
+
+    def status(self, now_ns: int) -> Status:
+        """State for /diagnostics."""
+        return _status(self._part, self.problems(now_ns), "joint states arrive", self.values(now_ns))
+
+
+def _status(part: str, problems: list[tuple[Level, str]], good: str, values: dict[str, float | int | str]) -> Status:
+    if not problems:
+        return Status(part, Level.OK, good, values)
+    return Status(part, max(level for level, _ in problems), "; ".join(text for _, text in problems), values)
