@@ -44,7 +44,7 @@ class TorchEngine:
                 f"(chunk {spec.chunk_size}, image {spec.image_size}) disagree.",
                 remedy="Use the two files of one checkpoint.",
             )
-        self._language = LanguageTokenizer(policy_dir, max_length=config.tokenizer_max_length)
+        self._language = LanguageTokenizer(policy_dir, config.tokenizer_max_length, config.und.vocab_size)
         stats = _load_stats(policy_dir)
         self._state_stats = Normaliser.from_stats(stats["observation.state"], config.max_state_dim)
         self._action_stats = Normaliser.from_stats(stats["action"], config.max_action_dim)
@@ -178,8 +178,7 @@ class TorchEngine:
 
     def _tokenise(self, instruction: str) -> tuple[Tensor, Tensor]:
         if self._instruction is None or self._instruction[0] != instruction:
-            tokens, mask = self._language(instruction)
-            self._instruction = (instruction, tokens[None], mask[None])
+            self._instruction = (instruction, *self._language([instruction]))
         return self._instruction[1], self._instruction[2]
 
 

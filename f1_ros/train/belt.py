@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from f1_ros.config import load_yaml
-from f1_ros.engine.policy import STATS_FILE, PolicyFile, save_policy_file
+from f1_ros.engine.policy import STATS_FILE, PolicyFile
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import ConfigError
-from f1_ros.model.checkpoint import save_policy_network
 from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
-from f1_ros.model.language import LanguageTokenizer, save_word_tokenizer
+from f1_ros.model.language import LanguageTokenizer
 from f1_ros.train.demonstrations import Demonstrations, Windows
+from f1_ros.train.export import write_policy
 from f1_ros.train.policy import (
     PolicyBatches,
     PolicyLosses,
@@ -32,6 +32,7 @@ from f1_ros.train.policy import (
     train_policy,
 )
 from f1_ros.train.tokenizer import TokenizerTraining, encode_all, train_tokenizer
+from f1_ros.train.words import save_word_tokenizer
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,18 @@ class BeltRun:
 
     def record(self) -> None:
         """Record the demonstrations, unless they are there."""
-        from f1_ros.sim.demonstrations import record_demonstrations
+        from f1_ros.sim.demonstrations import record  # MuJoCo is needed for this phase alone
 
-        wanted = self.settings.demonstrations
-        record_demonstrations(self.folder / "demos", episodes=wanted.episodes, seed=wanted.seed, workers=wanted.workers)
+        folder, wanted = self.folder / "demos", self.settings.demonstrations
+        if (folder / "meta.json").exists():
+            return
+        record(
+            folder,
+            wanted.episodes,
+            wanted.seed,
+            workers=wanted.workers,
+            progress=lambda done, total: print(f"recorded {done}/{total}", flush=True),
+        )
 
     def train_tokenizer(self) -> None:
         """Train the tokenizer and encode every frame with it."""
@@ -133,11 +142,11 @@ class BeltRun:
         train, held_out = data.split(samples, self.settings.policy.held_out)
         network = self._new_network()
         network.tokenizer.requires_grad_(False)
-        self._save_words(self.folder)
-        tokens, mask = LanguageTokenizer(self.folder, max_length=self.network_config.tokenizer_max_length)(
-            self.settings.spec.default_instruction
-        )
-        losses = PolicyLosses(network, self.settings.policy, tokens[None], mask[None])
+        save_word_tokenizer(self.folder, self.settings.words)
+        config = self.network_config
+        language = LanguageTokenizer(self.folder, config.tokenizer_max_length, config.und.vocab_size)
+        tokens, mask = language([self.settings.spec.default_instruction])
+        losses = PolicyLosses(network, self.settings.policy, tokens, mask)
         if history:
             if self.settings.policy.warm_steps:
                 losses.load_state_dict(torch.load(self._warm_path, weights_only=True)["average"]["shadow"])
@@ -166,19 +175,14 @@ class BeltRun:
         return dict(json.loads(path.read_text()))
 
     def _export(self, network: F1Model, folder: Path) -> None:
-        save_policy_network(network, folder, dtype=torch.float16)
-        self._save_words(folder)
-        (folder / STATS_FILE).write_text((self.folder / STATS_FILE).read_text())
         file = PolicyFile(self.settings.spec, self.settings.relative_actions, foresight_top_k=1, foresight_top_p=1.0)
-        save_policy_file(file, folder)
+        stats = json.loads((self.folder / STATS_FILE).read_text())
+        write_policy(folder, network, file, stats, self.settings.words)
         print(f"policy written to {folder}", flush=True)
 
     def _new_network(self) -> F1Model:
         torch.manual_seed(self.settings.seed)
         return F1Model(self.network_config)
-
-    def _save_words(self, folder: Path) -> None:
-        save_word_tokenizer(folder, self.settings.words)
 
     def _relative(self) -> NDArray[np.bool_]:
         return np.asarray(self.settings.relative_actions, dtype=np.bool_)

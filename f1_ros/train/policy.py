@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from f1_ros.errors import ConfigError
 from f1_ros.model.config import KeypointConvConfig
-from f1_ros.model.f1 import F1Model, Prefix
+from f1_ros.model.f1 import F1Model
+from f1_ros.model.losses import flow_loss, foresight_loss, sample_time
 from f1_ros.observe.normalise import Normaliser
 from f1_ros.train.demonstrations import Demonstrations, Windows
 from f1_ros.train.schedule import (
@@ -173,20 +174,33 @@ class PolicyLosses(nn.Module):
                 codes = batch["history_codes"]
                 inputs = network.tokenizer.var_input(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
             embeds = network.history_embeds(inputs)
-        prefix = network.prefix(batch["images"], present, tokens, mask, embeds)
-        parts: dict[str, Tensor] = {}
-        parts["auxiliary"] = self._auxiliary(_keypoints(prefix), batch["place"])
-        if history:
+        actions = batch["actions"]
+        draws = size * settings.draws
+        out = network.train_outputs(
+            batch["images"],
+            present,
+            tokens,
+            mask,
+            embeds,
+            batch["state"],
+            actions,
+            torch.randn((draws, *actions.shape[1:]), generator=generator),
+            sample_time(draws, generator),
             # Drawn inside the pass as at inference; greedy, since that is how the belt policy runs.
-            predicted = network.foresight(prefix, generator, greedy=True)
+            greedy=True,
+            skip_foresight=not history,
+        )
+        assert out.keypoints is not None  # made sure of when the head was built
+        parts = {
+            "flow": flow_loss(out.action_loss, batch["pad"].repeat_interleave(settings.draws, 0)),
+            "auxiliary": self._auxiliary(out.keypoints, batch["place"]),
+        }
+        parts["total"] = parts["flow"] + settings.auxiliary_weight * parts["auxiliary"]
+        if out.foresight_logits is not None:
             target = batch["target_codes"]
-            parts["foresight"] = F.cross_entropy(predicted.logits.flatten(0, 1), target.flatten())
-            parts["accuracy"] = (predicted.codes == target).float().mean()
-        parts["flow"] = self._flow(prefix, batch, generator)
-        total = parts["flow"] + settings.auxiliary_weight * parts["auxiliary"]
-        if history:
-            total = total + settings.foresight_weight * parts["foresight"]
-        parts["total"] = total
+            parts["foresight"] = foresight_loss(out.foresight_logits, target)
+            parts["accuracy"] = (out.foresight_logits.argmax(-1) == target).float().mean()
+            parts["total"] = parts["total"] + settings.foresight_weight * parts["foresight"]
         return parts
 
     def _auxiliary(self, keypoints: Tensor, place: Tensor) -> Tensor:
@@ -195,24 +209,6 @@ class PolicyLosses(nn.Module):
             return keypoints.sum() * 0.0
         guess: Tensor = self.auxiliary(keypoints.flatten(1)[known])
         return F.smooth_l1_loss(guess, place[known], beta=0.1)
-
-    def _flow(self, prefix: Prefix, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-        draws = self.settings.draws
-        actions = batch["actions"].repeat_interleave(draws, 0)
-        state = batch["state"].repeat_interleave(draws, 0)
-        noise = torch.randn(actions.shape, generator=generator)
-        # Beta(1.5, 1) has the distribution function t^1.5, so its inverse is u^(1/1.5).
-        t = 0.999 * torch.rand(len(actions), generator=generator).pow(1.0 / 1.5) + 0.001
-        at = t[:, None, None]
-        velocity = self.network.velocity(prefix.repeat(draws), state, at * noise + (1.0 - at) * actions, t)
-        error = (velocity - (noise - actions)).square().mean(dim=2)
-        keep = (~batch["pad"]).float().repeat_interleave(draws, 0)
-        return (error * keep).sum() / keep.sum()
-
-
-def _keypoints(prefix: Prefix) -> Tensor:
-    assert prefix.keypoints is not None  # PolicyLosses made sure of the tower
-    return prefix.keypoints
 
 
 def train_policy(

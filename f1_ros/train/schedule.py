@@ -84,5 +84,5 @@ def load_state(path: Path) -> dict[str, Any]:
 
 def images_to_float(images: np.ndarray[Any, Any]) -> Tensor:
     """(..., H, W, 3) uint8 to (..., 3, H, W) float32 in [-1, 1]."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images)).movedim(-1, -3)
+    tensor = torch.from_numpy(np.array(images)).movedim(-1, -3)
     return tensor.float().div_(127.5).sub_(1.0)

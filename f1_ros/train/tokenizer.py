@@ -161,8 +161,8 @@ def train_tokenizer(
         if done % log_every == 0 or done == settings.steps:
             rate = (done - first) * settings.batch / (time.monotonic() - began)
             print(
-                f"tokenizer {done}/{settings.steps}  loss {float(loss):.4f}  "
-                f"commitment {float(commitment.mean()):.4f}  restarted {restarted}  {rate:.0f} frames/s",
+                f"tokenizer {done}/{settings.steps}  loss {loss.item():.4f}  "
+                f"commitment {commitment.mean().item():.4f}  restarted {restarted}  {rate:.0f} frames/s",
                 flush=True,
             )
             save_state(
