@@ -62,6 +62,7 @@ class KeypointConv(nn.Module):
         self.conv1 = nn.Conv2d(3, first, 6, stride=4, padding=1)
         self.conv2 = nn.Conv2d(first, second, 3, padding=1)
         self.heat = nn.Conv2d(second, config.keypoints, 1)
+        nn.init.normal_(self.heat.weight)  # sharp from the start: a flat softmax has next to no gradient
         self.keypoint_token = nn.Linear(2 * config.keypoints, config.hidden_size)
         self.grid_token = nn.Linear(second, config.hidden_size)
         self.grid_position = nn.Parameter(torch.randn(config.grid**2, config.hidden_size) * 0.02)
