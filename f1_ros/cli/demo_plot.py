@@ -46,7 +46,7 @@ def plot_joints(recording: Recording, path: Path, around_s: float = 15.0) -> Non
 
 def _series(samples: list[tuple[int, Array]], zero_ns: int, window: tuple[float, float]) -> tuple[Array, Array]:
     """Times in s after `zero_ns` and (samples, joints) positions of what lies in the window."""
-    times = (np.array([stamp for stamp, _ in samples], dtype=np.int64) - zero_ns) * 1e-9
+    times = np.array([(stamp - zero_ns) * 1e-9 for stamp, _ in samples], dtype=np.float64)
     positions = np.stack([position for _, position in samples])
     inside = (times >= window[0]) & (times <= window[1])
     return times[inside], positions[inside]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from f1_ros.cli.demo_scene import draw_scene
 from f1_ros.cli.recording import Picture, Recording
 
+SECOND_NS = 1_000_000_000
+FPS = 10
+BEFORE_NS, AFTER_NS = 10 * SECOND_NS, 40 * SECOND_NS  # shown around the switch
+GIF_NS = 8 * SECOND_NS  # likewise, in the GIF
 WIDTH, HEIGHT = 960, 540
 SCENE = (24, 60, 608, 456)  # left, top, width, height; px
 SMALL = 214
 FORESEEN = (690, 60)
 CAME = (690, 302)
 _BACKGROUND, _TEXT, _DIM, _ACCENT = (250, 250, 250), (30, 30, 30), (110, 110, 110), (200, 60, 30)
-
-DrawScene = Callable[[int], Picture]
 
 
 @dataclass(frozen=True)
@@ -44,27 +47,45 @@ def pairs(recording: Recording, tolerance_ns: int = 25_000_000) -> list[Pair]:
     return found
 
 
-def compose(recording: Recording, draw_scene: DrawScene, fps: int, span_ns: tuple[int, int]) -> Iterator[Picture]:
-    """Draw the video's pictures, (540, 960, 3) uint8 RGB.
+def leave_video(recording: Recording, out: Path) -> list[str]:
+    """Write `demo.mp4`, and of its middle part `demo.gif`; returns their names."""
+    begin_ns, end_ns = recording.statuses[0].time_ns, recording.statuses[-1].time_ns
+    switch_ns = recording.switch_ns if recording.switch_ns is not None else begin_ns
+    begin_ns, end_ns = max(begin_ns, switch_ns - BEFORE_NS), min(end_ns, switch_ns + AFTER_NS)
+    times = list(range(begin_ns, end_ns, SECOND_NS // FPS))
+    # Drawn at three quarters of the size: rays cost by the pixel.
+    scenes = draw_scene(recording, times, SCENE[2] * 3 // 4, SCENE[3] * 3 // 4)
+    pictures = list(compose(recording, scenes, times))
+    write_mp4(pictures, out / "demo.mp4")
+    shown = [p for p, t in zip(pictures, times, strict=True) if abs(t - switch_ns) <= GIF_NS]
+    write_gif(shown[::2], out / "demo.gif", FPS / 2)
+    return ["demo.mp4", "demo.gif"]
+
+
+def compose(recording: Recording, scenes: Iterable[Picture], times_ns: list[int]) -> Iterator[Picture]:
+    """Lay out the video's pictures, (540, 960, 3) uint8 RGB.
 
     Args:
         recording: what was seen.
-        draw_scene: gives the scene at an instant (ns on the ROS clock), (456, 608, 3) uint8 RGB.
-        fps: pictures per second.
-        span_ns: first and last instant, ns on the ROS clock.
+        scenes: the scene at each instant, uint8 RGB of any size.
+        times_ns: the instants, ns on the ROS clock.
     """
+    import cv2
+
     matched = pairs(recording)
     pair_stamps = [pair.stamp_ns for pair in matched]
     status_stamps = [status.time_ns for status in recording.statuses]
-    for now_ns in range(span_ns[0], span_ns[1], 1_000_000_000 // fps):
+    left, top, width, height = SCENE
+    for scene, now_ns in zip(scenes, times_ns, strict=True):
         picture = np.full((HEIGHT, WIDTH, 3), _BACKGROUND, np.uint8)
-        left, top, width, height = SCENE
-        picture[top : top + height, left : left + width] = draw_scene(now_ns)
+        picture[top : top + height, left : left + width] = cv2.resize(
+            scene, (width, height), interpolation=cv2.INTER_CUBIC
+        )
         at = bisect_right(status_stamps, now_ns) - 1
         if at >= 0:
             mode = recording.statuses[at].mode
             _write(picture, mode, (left, 40), 0.9, _ACCENT if mode == "POLICY" else _TEXT, 2)
-        since_s = (now_ns - (recording.switch_ns or span_ns[0])) * 1e-9
+        since_s = (now_ns - (recording.switch_ns or times_ns[0])) * 1e-9
         after = "after the switch" if recording.switch_ns is not None else ""
         _write(picture, f"{since_s:+6.1f} s {after}", (left + 180, 40), 0.6, _DIM)
         shown = bisect_right(pair_stamps, now_ns) - 1
@@ -74,34 +95,30 @@ def compose(recording: Recording, draw_scene: DrawScene, fps: int, span_ns: tupl
         yield picture
 
 
-def write_mp4(pictures: Iterator[Picture], path: Path, fps: int) -> int:
-    """Encode pictures as H.264; returns how many there were."""
+def write_mp4(pictures: list[Picture], path: Path) -> None:
+    """Encode pictures as H.264."""
     import av
 
-    count = 0
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "23", "preset": "veryfast"})
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "23", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            count += 1
         container.mux(stream.encode())
-    return count
 
 
-def write_gif(pictures: Iterator[Picture], path: Path, fps: int, width: int = 480) -> None:
+def write_gif(pictures: list[Picture], path: Path, fps: float, width: int = 480) -> None:
     """Encode pictures as a GIF with one palette, made from a few of them, scaled down to `width` px."""
     import cv2
     from PIL import Image
 
-    small = [
-        Image.fromarray(cv2.resize(p, (width, width * HEIGHT // WIDTH), interpolation=cv2.INTER_AREA)) for p in pictures
-    ]
+    size = (width, width * HEIGHT // WIDTH)
+    small = [Image.fromarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA)) for p in pictures]
     few = small[:: max(1, len(small) // 6)]
     montage = Image.fromarray(np.concatenate([np.asarray(picture) for picture in few], axis=0))
     palette = montage.quantize(128, dither=Image.Dither.NONE)
     frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in small]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=1000 // fps, loop=0, optimize=False)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
 
 
 def _panel(picture: Picture, corner: tuple[int, int], title: str, content: Picture | None) -> None:

@@ -62,7 +62,8 @@ class Recording:
         measured: (stamp ns, (joints,) rad) of every joint state.
         frames: (stamp ns, (S, S, 3) uint8 RGB) of camera 0, preprocessed as the policy's history.
         foresights: (target stamp ns, (S, S, 3) uint8 RGB) of every decoded prediction.
-        worlds: (stamp ns, generalised positions of the simulation) for drawing the scene afterwards.
+        widths: (stamp ns, (grippers,) m) measured opening widths.
+        cubes: (stamp ns, (7,) position m and quaternion w x y z in the base frame, or NaN where there is none).
         statuses: status messages of the action node.
         model_latencies_s: model latency of every action chunk, s.
         counts: newest cube counts.
@@ -75,7 +76,8 @@ class Recording:
     measured: list[tuple[int, Array]] = field(default_factory=list)
     frames: list[tuple[int, Picture]] = field(default_factory=list)
     foresights: list[tuple[int, Picture]] = field(default_factory=list)
-    worlds: list[tuple[int, Array]] = field(default_factory=list)
+    widths: list[tuple[int, Array]] = field(default_factory=list)
+    cubes: list[tuple[int, Array]] = field(default_factory=list)
     statuses: list[StatusSample] = field(default_factory=list)
     model_latencies_s: list[float] = field(default_factory=list)
     counts: CubeCounts = field(default_factory=CubeCounts)

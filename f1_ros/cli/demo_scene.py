@@ -1,0 +1,89 @@
+"""Draws the scene of a recorded run afterwards: while it runs, the processors have better things to do."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from f1_ros.cli.recording import Array, Picture, Recording
+
+if TYPE_CHECKING:
+    from f1_ros.sim.camera import Renderer
+    from f1_ros.sim.scene import Scene
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What stands where: (7,) joints in rad, opening width in m, (7,) cube pose or NaN."""
+
+    joints: Array
+    width: float
+    cube: Array
+
+
+def draw_scene(recording: Recording, times_ns: list[int], width: int, height: int) -> Iterator[Picture]:
+    """Yield the scene camera's picture at each instant, (height, width, 3) uint8 RGB.
+
+    Joints, gripper and cube are as recorded nearest to the instant.
+
+    Args:
+        recording: what was seen; needs joint states, gripper widths and cubes.
+        times_ns: the instants, ns on the ROS clock.
+        width: px.
+        height: px.
+    """
+    moments = [
+        Moment(_nearest(recording.measured, t), float(_nearest(recording.widths, t)[0]), _nearest(recording.cubes, t))
+        for t in times_ns
+    ]
+    # Spawned, because ROS's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    workers = min(4, len(os.sched_getaffinity(0)))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_open) as pool:
+        yield from pool.map(_draw, moments, [width] * len(moments), [height] * len(moments), chunksize=8)
+
+
+def _nearest(samples: list[tuple[int, Array]], time_ns: int) -> Array:
+    stamps = np.array([stamp for stamp, _ in samples], dtype=np.int64)
+    return samples[int(np.abs(stamps - time_ns).argmin())][1]
+
+
+class _Worker:
+    """The scene and its renderer in a worker process, and the empty scene's positions."""
+
+    def __init__(self) -> None:
+        import mujoco
+
+        from f1_ros.sim.camera import open_renderer
+        from f1_ros.sim.config import load_belt_config
+        from f1_ros.sim.scene import load_scene
+
+        self.scene: Scene = load_scene(load_belt_config())
+        self.renderer: Renderer = open_renderer(self.scene, "ray")
+        self.empty: Array = np.array(mujoco.MjData(self.scene.model).qpos)
+
+
+_workers: list[_Worker] = []
+
+
+def _open() -> None:
+    _workers.append(_Worker())
+
+
+def _draw(moment: Moment, width: int, height: int) -> Picture:
+    from f1_ros.sim.camera import Snapshot
+    from f1_ros.sim.scene import PARKED
+
+    worker = _workers[0]
+    qpos = worker.empty.copy()
+    qpos[worker.scene.arm_qpos] = moment.joints
+    qpos[worker.scene.finger_qpos] = moment.width / 2
+    at = worker.scene.cube_qpos
+    qpos[at : at + 7] = moment.cube if np.isfinite(moment.cube).all() else (*PARKED, 1.0, 0.0, 0.0, 0.0)
+    return worker.renderer.render(Snapshot(0, qpos), "scene", width, height)
