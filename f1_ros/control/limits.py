@@ -4,6 +4,10 @@ Each joint follows its target with the time-optimal profile of the `ruckig` libr
 acceleration and jerk, stretched to a whole tick where the target can be reached sooner: a target that moves within the
 limits is met exactly at the end of each tick, with no lag. Joints are independent: a slow one holds no other back.
 
+The profile is planned in a frame that moves with the target's velocity, where the target rests: a joint that cannot
+meet it catches up with it. Planned in the robot's frame, to a point that must be passed at a given velocity, a joint
+that is a hair too fast would brake, swing back and run up again.
+
 Position limits are this module's own: a step is taken only if the arm can still stop inside the limits after it
 (`stopping_range`); otherwise the joint brakes, which was possible a tick ago and so still is.
 
@@ -27,6 +31,8 @@ Array = NDArray[np.float64]
 
 # A target counts as met within this distance (rad): far below any encoder, far above rounding.
 _MET = 1e-9
+# Part of the velocity limit that a target may have: catching up with one that is at the limit would take for ever.
+_FASTEST_TARGET = 0.999
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,7 @@ class Limiter:
         self._output = OutputParameter(1)
         self._inputs = [InputParameter(1) for _ in range(n)]
         for i, joint in enumerate(self._inputs):
-            joint.max_velocity = [limits.velocity[i]]
+            joint.target_velocity = [0.0]
             joint.max_acceleration = [limits.acceleration[i]]
             joint.max_jerk = [limits.jerk[i]]
             joint.synchronization = Synchronization.Time
@@ -247,8 +253,9 @@ class Limiter:
         # A joint that was found outside may be no further out after the step than where it would stop now.
         floor, ceiling = min(lower, p + low), max(upper, p + high)
         # No faster through the target than what can stop between it and the limit.
-        forward = min(limits.velocity[i], _stoppable_speed(upper - goal, max_a, jerk))
-        backward = min(limits.velocity[i], _stoppable_speed(goal - lower, max_a, jerk))
+        fastest = _FASTEST_TARGET * limits.velocity[i]
+        forward = min(fastest, _stoppable_speed(upper - goal, max_a, jerk))
+        backward = min(fastest, _stoppable_speed(goal - lower, max_a, jerk))
         speed = min(max(speed, -backward), forward)
         for target_speed in (speed, 0.0) if speed != 0.0 else (0.0,):
             planned = self._plan(i, (p, v, a), goal, target_speed)
@@ -264,9 +271,12 @@ class Limiter:
     def _plan(
         self, i: int, state: tuple[float, float, float], goal: float, speed: float
     ) -> tuple[float, float, float] | None:
-        joint = self._inputs[i]
-        joint.current_position, joint.current_velocity, joint.current_acceleration = [state[0]], [state[1]], [state[2]]
-        joint.target_position, joint.target_velocity = [goal], [speed]
+        joint, limit, shift = self._inputs[i], self.limits.velocity[i], speed * self.period_s
+        position, velocity, acceleration = state
+        joint.min_velocity, joint.max_velocity = [-limit - speed], [limit - speed]
+        joint.current_position, joint.current_velocity = [position], [velocity - speed]
+        joint.current_acceleration = [acceleration]
+        joint.target_position = [goal - shift]
         try:
             result = self._planner.update(joint, self._output)
         except RuckigError:  # seen about once in 50 000 ticks at a jerk of 20 rad/s^3, never at a Franka's
@@ -274,7 +284,7 @@ class Limiter:
         if result not in (Result.Working, Result.Finished):
             return None
         out = self._output
-        return out.new_position[0], out.new_velocity[0], out.new_acceleration[0]
+        return out.new_position[0] + shift, out.new_velocity[0] + speed, out.new_acceleration[0]
 
     def _brake(self, refused: bool) -> LimitedStep:
         for i in range(self.limits.joints):
