@@ -22,6 +22,8 @@ from f1_ros.errors import ConfigError
 from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
 from f1_ros.model.language import LanguageTokenizer
+from f1_ros.sim.demonstrations import record
+from f1_ros.sim.expert import Phase
 from f1_ros.train.demonstrations import Demonstrations, Windows
 from f1_ros.train.export import write_policy
 from f1_ros.train.policy import (
@@ -92,8 +94,6 @@ class BeltRun:
 
     def record(self) -> None:
         """Record the demonstrations, unless they are there."""
-        from f1_ros.sim.demonstrations import record  # MuJoCo is needed for this phase alone
-
         folder, wanted = self.folder / "demos", self.settings.demonstrations
         if (folder / "meta.json").exists():
             return
@@ -153,6 +153,8 @@ class BeltRun:
             network.tokenizer.load_state_dict(torch.load(self._tokenizer_path, weights_only=True)["model"])
         codes = np.load(self._codes_path, mmap_mode="r", allow_pickle=False) if history else None
         stats = self._statistics(data, train)
+        picks = train[data.phase[train] <= Phase.LIFT]
+        train = np.concatenate([train, *[picks] * (self.settings.policy.pick_weight - 1)])
         batches = PolicyBatches(data, self.settings.windows, network, stats, self._relative(), codes)
         train_policy(
             losses,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,7 @@ class Demonstrations:
     """
 
     def __init__(self, folder: Path) -> None:
-        arrays: dict[str, NDArray[np.generic]] = {}
+        arrays: dict[str, NDArray[Any]] = {}
         for name in ARRAYS:
             path = folder / f"{name}.npy"
             if not path.is_file():
@@ -66,7 +67,8 @@ class Demonstrations:
         lengths = {name: len(a) for name, a in arrays.items()}
         if len(set(lengths.values())) != 1 or 0 in lengths.values():
             raise ConfigError(f"{folder}: arrays have different lengths {lengths}.", remedy="Record them again.")
-        self.front, self.wrist = arrays["front"], arrays["wrist"]
+        self.front: NDArray[np.uint8] = arrays["front"]
+        self.wrist: NDArray[np.uint8] = arrays["wrist"]
         self.state = np.asarray(arrays["state"], dtype=np.float32)
         self.action = np.asarray(arrays["action"], dtype=np.float32)
         self.cube = np.asarray(arrays["cube"], dtype=np.float32)

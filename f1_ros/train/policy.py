@@ -51,6 +51,7 @@ class PolicyTraining:
         foresight_weight, auxiliary_weight: weights in the loss.
         average_decay: decay of the weights' moving average, which is what is exported.
         held_out: share of episodes that is never trained on.
+        pick_weight: how many times likelier a step of the pick is drawn than one of the way to the bin and back.
     """
 
     warm_steps: int = 900
@@ -66,11 +67,12 @@ class PolicyTraining:
     auxiliary_weight: float = 0.5
     average_decay: float = 0.995
     held_out: float = 0.03
+    pick_weight: int = 2
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch, self.draws) <= 0 or self.warm_steps < 0:
+        if min(self.steps, self.batch, self.draws, self.pick_weight) <= 0 or self.warm_steps < 0:
             raise ConfigError(
-                "policy: steps, batch and draws must be positive, warm_steps at least 0.",
+                "policy: steps, batch, draws and pick_weight must be positive, warm_steps at least 0.",
                 remedy="Correct the `policy` section of the training configuration.",
             )
 
@@ -159,8 +161,8 @@ class PolicyLosses(nn.Module):
             )
         keypoints = CAMERAS * 2 * vision.keypoints
         self.auxiliary = nn.Sequential(nn.Linear(keypoints, 128), nn.GELU(), nn.Linear(128, 6))
-        self.register_buffer("tokens", tokens, persistent=False)
-        self.register_buffer("mask", mask, persistent=False)
+        self.tokens = tokens
+        self.mask = mask
 
     def forward(self, batch: dict[str, Tensor], generator: torch.Generator, *, history: bool) -> dict[str, Tensor]:
         """Parts of the loss: total, flow, auxiliary, and with history foresight and accuracy."""
@@ -172,7 +174,9 @@ class PolicyLosses(nn.Module):
         if history:
             with torch.no_grad():
                 codes = batch["history_codes"]
-                inputs = network.tokenizer.var_input(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
+                inputs = network.tokenizer.var_input(codes.flatten(0, 1)).reshape(
+                    *codes.shape[:2], codes.shape[2] - 1, -1
+                )
             embeds = network.history_embeds(inputs)
         actions = batch["actions"]
         draws = size * settings.draws
@@ -277,8 +281,8 @@ def train_policy(
             )
     losses.load_state_dict(average.shadow)
     losses.eval()
-    figures = held_out_losses(losses, batches, held_out_steps, history=history, seed=seed)
-    print("held out: " + "  ".join(f"{name} {value:.4f}" for name, value in figures.items()), flush=True)
+    held_out = held_out_losses(losses, batches, held_out_steps, history=history, seed=seed)
+    print("held out: " + "  ".join(f"{name} {value:.4f}" for name, value in held_out.items()), flush=True)
 
 
 @torch.no_grad()

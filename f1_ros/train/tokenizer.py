@@ -180,7 +180,7 @@ def train_tokenizer(
 
 def by_scale(codes: Tensor, scales: tuple[int, ...]) -> Tensor:
     """(B, L) codes to the order of `Quantised.inputs`: scale after scale, each over the batch."""
-    return torch.cat([part.reshape(-1) for part in codes.split([s * s for s in scales], dim=1)])
+    return torch.cat([part.reshape(-1) for part in torch.split(codes, [s * s for s in scales], dim=1)])
 
 
 @torch.no_grad()
