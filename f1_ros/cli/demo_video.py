@@ -88,6 +88,7 @@ def compose(recording: Recording, scenes: Iterable[Picture], times_ns: list[int]
         since_s = (now_ns - (recording.switch_ns or times_ns[0])) * 1e-9
         after = "after the switch" if recording.switch_ns is not None else ""
         _write(picture, f"{since_s:+6.1f} s {after}", (left + 180, 40), 0.6, _DIM)
+        _write(picture, _cubes(recording, now_ns), (left + 420, 40), 0.6, _TEXT)
         shown = bisect_right(pair_stamps, now_ns) - 1
         fresh = shown >= 0 and now_ns - pair_stamps[shown] < 1_500_000_000
         _panel(picture, FORESEEN, "foreseen 0.3 s before", matched[shown].foreseen if fresh else None)
@@ -119,6 +120,15 @@ def write_gif(pictures: list[Picture], path: Path, fps: float, width: int = 480)
     palette = montage.quantize(128, dither=Image.Dither.NONE)
     frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in small]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
+
+
+def _cubes(recording: Recording, now_ns: int) -> str:
+    """Cubes picked until now in the present mode."""
+    at = bisect_right([stamp for stamp, _ in recording.counted], now_ns) - 1
+    picked = recording.counted[at][1].picked if at >= 0 else 0
+    if recording.switch_ns is None or now_ns < recording.switch_ns:
+        return f"picked: {picked}"
+    return f"picked: {picked - recording.counts_at_switch.picked}"
 
 
 def _panel(picture: Picture, corner: tuple[int, int], title: str, content: Picture | None) -> None:

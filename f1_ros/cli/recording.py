@@ -66,7 +66,7 @@ class Recording:
         cubes: (stamp ns, (7,) position m and quaternion w x y z in the base frame, or NaN where there is none).
         statuses: status messages of the action node.
         model_latencies_s: model latency of every action chunk, s.
-        counts: newest cube counts.
+        counted: (stamp ns, cube counts) whenever they changed.
         switch_ns: when the policy took over, ns on the ROS clock; None before.
         counts_at_switch: cube counts at that instant.
     """
@@ -80,9 +80,14 @@ class Recording:
     cubes: list[tuple[int, Array]] = field(default_factory=list)
     statuses: list[StatusSample] = field(default_factory=list)
     model_latencies_s: list[float] = field(default_factory=list)
-    counts: CubeCounts = field(default_factory=CubeCounts)
+    counted: list[tuple[int, CubeCounts]] = field(default_factory=list)
     switch_ns: int | None = None
     counts_at_switch: CubeCounts = field(default_factory=CubeCounts)
+
+    @property
+    def counts(self) -> CubeCounts:
+        """Newest cube counts."""
+        return self.counted[-1][1] if self.counted else CubeCounts()
 
     @property
     def picked_by_teleop(self) -> int:
