@@ -136,7 +136,8 @@ def run(
         executor: makes the executor.
 
     Returns:
-        Exit status: 0 after a signal, 2 if a node could not be built, configured or activated.
+        Exit status: 0 after a signal, 1 after a bug in a callback, 2 if a node could not be built, configured or
+        activated.
     """
     # rclpy's own handlers shut the context down at once: nothing could be published on the way out.
     rclpy.init(args=list(sys.argv if args is None else args), signal_handler_options=SignalHandlerOptions.NO)
@@ -146,8 +147,7 @@ def run(
         nodes.extend(build())
         if not all(_autostart(node) for node in nodes if node.value("autostart")):
             return 0 if stop.is_set() else 2
-        _spin(nodes, executor(), stop)
-        return 0
+        return 0 if _spin(nodes, executor(), stop) else 1
     except F1Error as error:
         print(error, file=sys.stderr)
         return 2
@@ -177,16 +177,24 @@ def _autostart(node: ManagedNode) -> bool:
     return bool(node.trigger_configure() == success and node.trigger_activate() == success)
 
 
-def _spin(nodes: Sequence[ManagedNode], executor: Executor, stop: threading.Event) -> None:
-    """Spin in a thread, so that this one, which Python gives the signals to, can wait for them."""
+def _spin(nodes: Sequence[ManagedNode], executor: Executor, stop: threading.Event) -> bool:
+    """Spin in a thread, so that this one, which Python gives the signals to, can wait for them.
+
+    Returns:
+        Whether the spinning was ended from outside, not by a bug in a callback.
+    """
     for node in nodes:
         executor.add_node(node)
+    bugs: list[BaseException] = []
 
     def spin() -> None:
         try:
             executor.spin()
         except ExternalShutdownException:
             pass
+        except BaseException as bug:
+            bugs.append(bug)
+            raise
         finally:
             stop.set()
 
@@ -195,6 +203,7 @@ def _spin(nodes: Sequence[ManagedNode], executor: Executor, stop: threading.Even
     stop.wait()
     executor.shutdown(timeout_sec=1.0)
     thread.join(timeout=1.0)
+    return not bugs
 
 
 def _end(node: ManagedNode) -> None:

@@ -88,6 +88,7 @@ def declare(node: Node, parameters: Iterable[NodeParameter]) -> None:
             ) from error
 
 
+PROFILE = NodeParameter("profile", "franka", "Robot profile: a name in config/robots, or the path of a YAML file.")
 POLICY = NodeParameter("policy", "models/f1_belt", "Policy directory; if not found from here, below share/f1_ros.")
 
 

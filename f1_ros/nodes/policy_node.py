@@ -25,7 +25,7 @@ from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.inference import Answer, InferenceThread, Picture, Settings
 from f1_ros.nodes.lifecycle import ManagedNode, run
 from f1_ros.nodes.parameters import POLICY, NodeParameter, policy_dir
-from f1_ros.nodes.qos import COMMAND, SENSOR
+from f1_ros.nodes.qos import COMMAND, OBSERVATION, SENSOR
 from f1_ros.observe.observation import Observation
 
 MAX_INSTRUCTION = 500
@@ -135,7 +135,7 @@ class PolicyNode(ManagedNode):
         self._thread.start()
         self._subscription = None
         if self._subscribe:
-            self._subscription = self.create_subscription(ObservationMsg, "observation", self._on_message, SENSOR)
+            self._subscription = self.create_subscription(ObservationMsg, "observation", self._on_message, OBSERVATION)
         self._timer = self.create_timer(0.5, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:

@@ -14,7 +14,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import Image
 
 from f1_ros.nodes.conversions import chunk_from_msg, observation_to_msg, to_ns
-from f1_ros.nodes.qos import COMMAND, DIAGNOSTICS, SENSOR
+from f1_ros.nodes.qos import COMMAND, DIAGNOSTICS, OBSERVATION, SENSOR
 from f1_ros.observe.observation import Observation as ObservationData
 
 ECHO = Path(__file__).with_name("echo_policy.py")
@@ -27,7 +27,7 @@ class Bench:
         self.ros = ros
         self.chunks = ros.collect(ActionChunk, "/f1/action_chunk", COMMAND)
         self.statuses = ros.collect(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
-        self.publisher = ros.node.create_publisher(Observation, "/f1/observation", SENSOR)
+        self.publisher = ros.node.create_publisher(Observation, "/f1/observation", OBSERVATION)
         self.process = ros.start(ECHO, **parameters)
 
     def ready(self) -> Bench:

@@ -1,0 +1,192 @@
+"""The observation node: camera frames and joint states in, time-matched observations out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from f1_msgs.msg import Observation as ObservationMsg
+from rclpy.clock import Clock, ClockType
+from sensor_msgs.msg import CompressedImage, Image, JointState
+
+from f1_ros.engine.policy import load_spec
+from f1_ros.engine.protocol import PolicySpec
+from f1_ros.errors import ConfigError
+from f1_ros.nodes.conversions import SECOND_NS, observation_to_msg, to_ns
+from f1_ros.nodes.diagnostics import Diagnostics, Level
+from f1_ros.nodes.lifecycle import ManagedNode, run
+from f1_ros.nodes.parameters import POLICY, PROFILE, NodeParameter, policy_dir
+from f1_ros.nodes.qos import OBSERVATION, SENSOR
+from f1_ros.observe.builder import ObservationBuilder
+from f1_ros.observe.frames import CompressedFrame, Frame, ImageFrame
+from f1_ros.observe.health import HealthLimits
+from f1_ros.observe.observation import Observation
+from f1_ros.robots.profile import COMPRESSED_IMAGE, RobotProfile, load_profile
+
+HEALTH_PERIOD_S = 0.2
+GRACE_S = 1.0
+"""Nothing is called missing so soon after the start: publishers and subscribers find each other in about a second."""
+
+PARAMETERS = (
+    PROFILE,
+    POLICY,
+    NodeParameter("cameras", "", "Cameras to use, of the policy's, separated by commas; empty: all of the policy's."),
+    NodeParameter(
+        "match_tolerance",
+        0.0,
+        "Largest distance between the stamps of frames that belong together, s; 0: the profile's.",
+        lower=0.0,
+        upper=1.0,
+    ),
+    NodeParameter("max_frame_age", 0.25, "Largest age of a frame when it is used, s.", lower=0.01, upper=10.0),
+    NodeParameter(
+        "missing_after", 0.5, "Silence after which a camera or joint state is missing, s.", lower=0.05, upper=60.0
+    ),
+    NodeParameter(
+        "frozen_after",
+        -1,
+        "Identical frames in a row that count as frozen; 0: never; -1: 40, or never with use_sim_time, as a simulated "
+        "scene at rest repeats itself.",
+        lower=-1,
+        upper=10_000,
+    ),
+)
+FROZEN_AFTER = 40
+
+
+class ObservationNode(ManagedNode):
+    """Makes observations for one policy on one robot; see docs/interfaces.md."""
+
+    def __init__(self, listener: Callable[[Observation], None] | None = None) -> None:
+        """Create the node.
+
+        Args:
+            listener: called with each observation, by reference, before it is published.
+        """
+        super().__init__("observation_node", PARAMETERS)
+        self._listener = listener
+        self._builder: ObservationBuilder | None = None
+        self._diagnostics: Diagnostics | None = None
+        self._subscriptions_by_topic: dict[str, Any] = {}
+        self._timer: Any = None
+        self._active_s = 0.0
+
+    def configure(self) -> None:
+        """Load the profile and the policy's expectations."""
+        self._profile = load_profile(self.value("profile"))
+        self._spec = self._wanted(load_spec(policy_dir(self.value("policy"))), self._profile)
+        self._builder = self._new_builder()
+        self._diagnostics = Diagnostics(self, self._profile.name)
+        self._publisher = self.create_publisher(ObservationMsg, "observation", OBSERVATION)
+
+    def activate(self) -> None:
+        """Subscribe; nothing from before counts."""
+        self._builder = builder = self._new_builder()
+        for name, topic in builder.camera_topics.items():
+            compressed = self._profile.camera(name).type == COMPRESSED_IMAGE
+            kind, read = (CompressedImage, _compressed) if compressed else (Image, _raw)
+            self._subscribe(kind, topic, partial(self._on_frame, builder, name, read))
+        for topic in builder.joint_topics:
+            self._subscribe(JointState, topic, partial(self._on_joint_state, builder, topic))
+        self._active_s = time.monotonic()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self.create_timer(HEALTH_PERIOD_S, self._report, clock=steady)
+        self.get_logger().info(
+            f"Observations of {', '.join(self._spec.cameras)} on '{self._profile.name}' for policy '{self._spec.name}'."
+        )
+
+    def deactivate(self) -> None:
+        """Unsubscribe."""
+        for subscription in self._subscriptions_by_topic.values():
+            self.destroy_subscription(subscription)
+        self._subscriptions_by_topic.clear()
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+
+    def cleanup(self) -> None:
+        """Forget profile and policy."""
+        if self._diagnostics is not None:
+            self._diagnostics.close()
+            self.destroy_publisher(self._publisher)
+            self._diagnostics = None
+        self._builder = None
+
+    def _wanted(self, spec: PolicySpec, profile: RobotProfile) -> PolicySpec:
+        """What the policy expects, with the cameras that the user chose."""
+        if spec.robot != profile.name:
+            raise ConfigError(
+                f"Policy '{spec.name}' is for the robot '{spec.robot}', the profile is '{profile.name}'.",
+                remedy="Give a policy that was trained for this robot, or this policy's profile.",
+            )
+        chosen = tuple(name.strip() for name in self.value("cameras").split(",") if name.strip())
+        if not chosen:
+            return spec
+        if not set(chosen) <= set(spec.cameras) or len(set(chosen)) != len(chosen) or spec.cameras[0] not in chosen:
+            raise ConfigError(
+                f"Parameter 'cameras' is '{self.value('cameras')}'.",
+                remedy=f"Choose from {', '.join(spec.cameras)}, each once; {spec.cameras[0]} has the history.",
+            )
+        return replace(spec, cameras=tuple(name for name in spec.cameras if name in chosen))
+
+    def _new_builder(self) -> ObservationBuilder:
+        frozen_after = self.value("frozen_after")
+        if frozen_after < 0:
+            frozen_after = 0 if self.value("use_sim_time") else FROZEN_AFTER
+        limits = HealthLimits(
+            missing_after_ns=round(self.value("missing_after") * SECOND_NS),
+            max_age_ns=round(self.value("max_frame_age") * SECOND_NS),
+            frozen_after=frozen_after,
+        )
+        tolerance_s = self.value("match_tolerance") or self._profile.match_tolerance_s
+        profile = replace(self._profile, match_tolerance_s=tolerance_s)
+        return ObservationBuilder.for_robot(self._spec, profile, limits)
+
+    def _subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
+        self._subscriptions_by_topic[topic] = self.create_subscription(kind, topic, callback, SENSOR)
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _on_frame(self, builder: ObservationBuilder, camera: str, read: Callable[[Any], Frame], msg: Any) -> None:
+        ready = builder.add_frame(camera, to_ns(msg.header.stamp), read(msg), self._now_ns())
+        if ready is None:
+            return
+        made = builder.build(ready, self._now_ns())
+        if not isinstance(made, Observation):
+            return  # its reason stands in the builder's status
+        if self._listener is not None:
+            self._listener(made)
+        if self._publisher.get_subscription_count() > 0:
+            self._publisher.publish(observation_to_msg(made, self._profile.name, self._now_ns()))
+
+    def _on_joint_state(self, builder: ObservationBuilder, topic: str, msg: JointState) -> None:
+        builder.add_joint_state(topic, to_ns(msg.header.stamp), msg.name, msg.position, self._now_ns())
+
+    def _report(self) -> None:
+        """Hand the builder's statuses on; Diagnostics says each change once."""
+        if self._builder is None or self._diagnostics is None or time.monotonic() - self._active_s < GRACE_S:
+            return
+        for status in self._builder.statuses(self._now_ns()):
+            self._diagnostics.set(status.part, Level(status.level), status.message, status.values)
+
+
+def _raw(msg: Image) -> ImageFrame:
+    return ImageFrame(msg.encoding, msg.height, msg.width, msg.step, bool(msg.is_bigendian), msg.data)
+
+
+def _compressed(msg: CompressedImage) -> CompressedFrame:
+    return CompressedFrame(msg.format, msg.data)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the observation node; see docs/interfaces.md."""
+    return run(lambda: [ObservationNode()], args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

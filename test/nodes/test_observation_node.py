@@ -1,0 +1,237 @@
+"""The observation node as a process of its own, with the test as cameras and robot."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from diagnostic_msgs.msg import DiagnosticArray
+from f1_msgs.msg import Observation
+from sensor_msgs.msg import CompressedImage, Image, JointState
+
+from f1_ros.engine.policy import PolicyFile, save_policy_file
+from f1_ros.engine.protocol import PolicySpec
+from f1_ros.nodes.conversions import image_to_msg, observation_from_msg, to_ns, to_time
+from f1_ros.nodes.qos import DIAGNOSTICS, OBSERVATION, SENSOR
+
+ARM = tuple(f"fr3_joint{i}" for i in range(1, 8))
+SPEC = PolicySpec(
+    name="toy",
+    robot="franka",
+    cameras=("front", "wrist"),
+    image_size=32,
+    history_resize=16,
+    history_size=16,
+    history_offsets=(-2, 0),
+    foresight_offset=6,
+    step_s=0.05,
+    first_step_offset=1,
+    state_names=(*ARM, "gripper"),
+    action_names=(*ARM, "gripper"),
+    chunk_size=4,
+)
+STEP_NS = 50_000_000
+TOPICS = {"front": "/camera/front/color/image_raw", "wrist": "/camera/wrist/color/image_rect_raw"}
+PROFILE = Path(__file__).parents[2] / "config" / "robots" / "franka.yaml"
+
+
+class Robot:
+    """Cameras and joints at 20 Hz; the observation node and what it says."""
+
+    def __init__(self, ros, folder: Path, wrist=None, **parameters) -> None:
+        self.ros = ros
+        policy = folder / "policy"
+        policy.mkdir()
+        save_policy_file(PolicyFile(SPEC, (False,) * 8), policy)
+        self.cameras = {
+            "front": ros.node.create_publisher(Image, TOPICS["front"], SENSOR),
+            "wrist": wrist or ros.node.create_publisher(Image, TOPICS["wrist"], SENSOR),
+        }
+        self.arm = ros.node.create_publisher(JointState, "/franka/joint_states", SENSOR)
+        self.hand = ros.node.create_publisher(JointState, "/franka_gripper/joint_states", SENSOR)
+        self.observations = ros.collect(Observation, "/f1/observation", OBSERVATION)
+        self.statuses = ros.collect(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
+        # A busy machine may take its time: ages are not what is tested here.
+        slow = {"max_frame_age": 5.0, "missing_after": 2.0}
+        self.process = ros.start("observation_node", **{"policy": str(policy), **slow, **parameters})
+        self.count = itertools.count()
+
+    def ready(self) -> Robot:
+        publishers = (*self.cameras.values(), self.arm, self.hand)
+        self.ros.until(lambda: all(p.get_subscription_count() for p in publishers), "the node subscribes")
+        self.now_ns = self.ros.node.get_clock().now().nanoseconds
+        return self
+
+    def step(self, front=None, wrist=None, arm: bool = True, hand: bool = True) -> int:
+        """Send frames and joint states of the next 50 ms; `front` and `wrist` make or replace the messages."""
+        self.ros.spin(max(0.0, (self.now_ns + STEP_NS - self.ros.node.get_clock().now().nanoseconds) / 1e9))
+        self.now_ns += STEP_NS
+        stamp_ns = self.now_ns
+        for sign in (-1, 1):
+            offset_ns = sign * 10_000_000
+            if arm:
+                self.joints(self.arm, stamp_ns + offset_ns, ARM, [0.1 * i + sign for i in range(7)])
+            if hand:
+                self.joints(self.hand, stamp_ns + offset_ns, ("fr3_finger_joint1", "fr3_finger_joint2"), [0.01, 0.02])
+            self.ros.spin(0.01)  # the node's queues hold one message
+        for name, make, later_ns in (("front", front, 0), ("wrist", wrist, 3_000_000)):
+            message = (make or self.picture)(stamp_ns + later_ns)
+            if message is not None:
+                self.cameras[name].publish(message)
+        return stamp_ns
+
+    def picture(self, stamp_ns: int, value: int | None = None) -> Image:
+        red = next(self.count) % 256 if value is None else value
+        return image_to_msg(np.full((96, 96, 3), (red, 0, 255), dtype=np.uint8), stamp_ns, "camera")
+
+    def joints(self, publisher, stamp_ns: int, names, positions) -> None:
+        message = JointState(name=list(names), position=positions)
+        message.header.stamp = to_time(stamp_ns)
+        publisher.publish(message)
+
+    def stamps(self) -> list[int]:
+        return [to_ns(message.header.stamp) for message in self.observations]
+
+    def start(self) -> None:
+        """Run until observations come."""
+        self.ros.until(lambda: self.observations, "an observation", meanwhile=self.step)
+
+    def said(self, part: str, text: str) -> list:
+        return [
+            status
+            for array in self.statuses
+            for status in array.status
+            if status.name == f"observation_node: {part}" and text in status.message
+        ]
+
+
+@pytest.fixture
+def robot(ros, tmp_path):
+    return lambda **how: Robot(ros, tmp_path, **how).ready()
+
+
+def test_an_observation_has_its_frames_stamps_and_the_state_at_its_own_stamp(robot) -> None:
+    arms = robot()
+    # Joint states 10 ms before and after the stamp differ by 2 rad; half of it is the joint's own value.
+    own_state = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.03]
+    message = arms.ros.until(
+        lambda: next((m for m in arms.observations if np.allclose(m.state, own_state, atol=1e-6)), None),
+        "an observation with the state at its own stamp",
+        meanwhile=arms.step,
+    )
+    got = observation_from_msg(message)
+    assert message.header.frame_id == "franka"
+    assert got.cameras == ("front", "wrist")
+    assert (got.camera_stamps_ns[0], got.camera_stamps_ns[1]) == (got.stamp_ns, got.stamp_ns + 3_000_000)
+    assert to_ns(message.skew) == 3_000_000
+    assert to_ns(message.age) >= 0
+    assert got.images.shape == (2, 3, 32, 32)
+    assert got.history.shape == (2, 3, 16, 16)
+    np.testing.assert_array_equal(got.images[:, 1], -1.0)
+    np.testing.assert_array_equal(got.images[:, 2], 1.0)
+    np.testing.assert_array_equal(got.history[:, 2], 255)
+    assert got.stamp_ns - got.history_stamps_ns[0] == 2 * STEP_NS
+    arms.ros.until(lambda: arms.said("observation", "go out"), "the observations on /diagnostics", arms.step)
+    arms.ros.until(lambda: arms.said("camera front", "frames arrive"), "the camera on /diagnostics", arms.step)
+    refused = arms.ros.set_parameter("/f1/observation_node", "match_tolerance", -1.0)
+    assert not refused.successful
+    assert arms.ros.stop(arms.process) == 0
+
+
+def test_a_lost_frame_costs_its_set_and_no_other(robot) -> None:
+    arms = robot()
+    arms.start()
+    for _ in range(5):  # a busy machine may lose a frame of its own: then once more
+        sent = [arms.step() for _ in range(4)]
+        lost = arms.step(wrist=lambda stamp_ns: None)
+        sent += [arms.step() for _ in range(4)]
+        arms.ros.spin(0.5)
+        assert lost not in arms.stamps()
+        assert len(set(arms.stamps())) == len(arms.stamps())
+        if set(sent) <= set(arms.stamps()):
+            return
+    raise AssertionError("In five rounds, a lost frame always cost more than its own set.")
+
+
+def test_a_frozen_camera_is_named_once_and_gives_no_observation(robot) -> None:
+    arms = robot(frozen_after=5)
+    arms.start()
+    frozen = lambda stamp_ns: arms.picture(stamp_ns, value=7)  # noqa: E731
+    arms.ros.until(
+        lambda: arms.said("camera wrist", "frozen"), "frozen on /diagnostics", lambda: arms.step(wrist=frozen)
+    )
+    before = len(arms.observations)
+    for _ in range(10):
+        arms.step(wrist=frozen)
+    assert len(arms.observations) == before
+    assert arms.ros.log(arms.process).count("camera wrist: frozen") == 1
+    assert not arms.said("camera front", "frozen")
+    arms.observations.clear()
+    arms.start()
+    arms.ros.until(lambda: arms.said("camera wrist", "frames arrive"), "the camera is well again", arms.step)
+
+
+def test_without_joint_states_there_is_no_observation_and_the_topic_is_named(robot) -> None:
+    arms = robot()
+    arms.start()
+    for _ in range(6):  # the profile allows 0.2 s
+        arms.step(arm=False)
+    before = len(arms.observations)
+    arms.ros.until(
+        lambda: arms.said("observation", "Topic /franka/joint_states: the newest joint state is"),
+        "the lost joint state on /diagnostics",
+        lambda: arms.step(arm=False),
+    )
+    assert len(arms.observations) == before
+    assert arms.said("observation", "joint_states")[-1].level == b"\x02"
+
+
+def test_a_frame_that_cannot_be_used_is_named_with_its_topic(robot) -> None:
+    arms = robot()
+    arms.start()
+
+    def strange(stamp_ns: int) -> Image:
+        message = arms.picture(stamp_ns)
+        message.encoding = "smell8"
+        return message
+
+    arms.ros.until(
+        lambda: arms.said("camera wrist", "smell8"), "the encoding on /diagnostics", lambda: arms.step(wrist=strange)
+    )
+    assert "/camera/wrist/color/image_rect_raw" in arms.said("camera wrist", "smell8")[0].message
+    small = lambda stamp_ns: image_to_msg(np.zeros((48, 64, 3), np.uint8), stamp_ns, "camera")  # noqa: E731
+    arms.ros.until(
+        lambda: arms.said("camera wrist", "64x48"), "the size on /diagnostics", lambda: arms.step(wrist=small)
+    )
+
+
+def test_compressed_frames_come_as_the_profile_says(ros, tmp_path: Path) -> None:
+    profile = yaml.safe_load(PROFILE.read_text())
+    profile["cameras"][1] |= {"type": "sensor_msgs/msg/CompressedImage", "topic": "/camera/wrist/compressed"}
+    path = tmp_path / "compressed.yaml"
+    path.write_text(yaml.safe_dump(profile))
+    camera = ros.node.create_publisher(CompressedImage, "/camera/wrist/compressed", SENSOR)
+    arms = Robot(ros, tmp_path, wrist=camera, profile=str(path)).ready()
+
+    def jpeg(stamp_ns: int) -> CompressedImage:
+        data = cv2.imencode(".jpg", np.full((96, 96, 3), (10, 100, 200), np.uint8))[1]  # blue, green, red
+        message = CompressedImage(format="bgr8; jpeg compressed bgr8", data=data.tobytes())
+        message.header.stamp = to_time(stamp_ns)
+        return message
+
+    ros.until(lambda: arms.observations, "an observation", meanwhile=lambda: arms.step(wrist=jpeg))
+    pixel = observation_from_msg(arms.observations[0]).images[1, :, 16, 16]
+    np.testing.assert_allclose(pixel, np.array([200, 100, 10]) / 127.5 - 1, atol=0.03)
+
+
+def test_a_policy_of_another_robot_is_refused_at_the_start(ros, tmp_path: Path) -> None:
+    profile = tmp_path / "other.yaml"
+    profile.write_text(PROFILE.read_text().replace("name: franka\n", "name: other\n", 1))
+    arms = Robot(ros, tmp_path, profile=str(profile))
+    ros.until(lambda: arms.process.poll() is not None, "the process ends")
+    assert arms.process.returncode == 2
+    assert "is for the robot 'franka', the profile is 'other'" in ros.log(arms.process)
