@@ -36,6 +36,8 @@ Array = NDArray[np.float64]
 _OUT_OF_RANGE = 0.5
 # On leaving FAULT the command starts from the measured joints if these are further from the last command (rad).
 _REANCHOR = 0.05
+# Time that goes back by more than this has been reset; by less, it has been corrected.
+_CLOCK_RESET_NS = 100_000_000
 # Chunks that arrive between two ticks; the newest observation wins, so older ones may fall out.
 _PENDING = 4
 
@@ -243,7 +245,7 @@ class Controller:
 
     def tick(self, now_ns: int) -> Command | None:
         """Decide the command for the period that starts now; None until every joint has been heard of."""
-        if self._now_ns is not None and now_ns < self._now_ns:
+        if self._now_ns is not None and now_ns < self._now_ns - _CLOCK_RESET_NS:
             self._restart()
         self._now_ns = now_ns
         self._counts["ticks"] += 1

@@ -1,0 +1,129 @@
+"""ROS time for a loop that is paced by the monotonic clock.
+
+A trajectory is only as smooth as the times it is sampled at. Both clocks here map the loop's deadlines, which are
+evenly spaced, to ROS time along a line that changes slowly: neither the wake-up jitter of the loop, nor a `/clock` that
+comes at 100-200 Hz and through DDS, nor the system clock's corrections reach the command.
+
+    clock = SimClock()            or WallClock()
+    clock.on_clock(stamp_ns, time.monotonic_ns())      each /clock message
+    clock.at(deadline_ns)                              ROS time at an instant of the monotonic clock
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+# A difference beyond this is no jitter but another time: the line starts anew.
+_JUMP_NS = 200_000_000
+# Simulated time stands still once /clock has been silent for this long (monotonic time).
+_PAUSE_NS = 250_000_000
+# Part of a difference that a message moves the line by, and its rate by: at 100 Hz a time constant of 0.2 s.
+_OFFSET_GAIN, _RATE_GAIN = 0.05, 0.002
+# The system clock is followed at this slope at most (1 ms/s, twice the fastest slew of NTP).
+_SLEW = 1e-3
+
+
+class RosClock(Protocol):
+    """Maps the monotonic clock to ROS time."""
+
+    @property
+    def rate(self) -> float:
+        """ROS seconds in a second; the real-time factor of a simulation."""
+        ...
+
+    def at(self, monotonic_ns: int) -> int | None:
+        """ROS time (ns) at an instant of the monotonic clock; None while time stands still or is not known."""
+        ...
+
+
+class WallClock:
+    """ROS time is the system's: a real robot.
+
+    Args:
+        system_ns: the system's clock, ns.
+        monotonic_ns: the monotonic clock, ns.
+    """
+
+    rate = 1.0
+
+    def __init__(
+        self,
+        system_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._system_ns, self._monotonic_ns = system_ns, monotonic_ns
+        self._offset_ns = system_ns() - monotonic_ns()
+        self._checked_ns = monotonic_ns()
+
+    def at(self, monotonic_ns: int) -> int:
+        """ROS time, ns; it follows corrections of the system's clock slowly, and steps of more than 0.2 s at once."""
+        now_ns = self._monotonic_ns()
+        difference = self._system_ns() - now_ns - self._offset_ns
+        most = round(_SLEW * (now_ns - self._checked_ns))
+        self._checked_ns = now_ns
+        self._offset_ns += difference if abs(difference) > _JUMP_NS else max(-most, min(most, difference))
+        return monotonic_ns + self._offset_ns
+
+
+class SimClock:
+    """ROS time comes from `/clock`. Not thread-safe.
+
+    Attributes:
+        resets: how often the time has gone back.
+    """
+
+    def __init__(self) -> None:
+        self.resets = 0
+        self._rate = 1.0
+        self._origin_ns = 0  # monotonic
+        self._value_ns = 0.0  # ROS time at the origin
+        self._stamp_ns: int | None = None
+        self._heard_ns = 0
+        self._first: tuple[int, int] | None = None  # stamp and arrival that the first estimate of the rate starts from
+
+    @property
+    def rate(self) -> float:
+        """Simulated seconds in a second, as measured."""
+        return self._rate
+
+    def on_clock(self, stamp_ns: int, monotonic_ns: int) -> None:
+        """A `/clock` message has arrived."""
+        if self._stamp_ns is None or self._jumped(stamp_ns, monotonic_ns):
+            if self._stamp_ns is not None and stamp_ns < self._stamp_ns:
+                self.resets += 1
+            self._origin_ns, self._value_ns = monotonic_ns, float(stamp_ns)
+            self._first = stamp_ns, monotonic_ns
+        else:
+            expected = self._line(monotonic_ns)
+            error = stamp_ns - expected
+            gap_ns = monotonic_ns - self._heard_ns
+            self._origin_ns, self._value_ns = monotonic_ns, expected + _OFFSET_GAIN * error
+            if gap_ns > 0:
+                self._rate = min(max(self._rate + _RATE_GAIN * error / gap_ns, 0.01), 100.0)
+            self._measure_rate(stamp_ns, monotonic_ns)
+        self._stamp_ns, self._heard_ns = stamp_ns, monotonic_ns
+
+    def at(self, monotonic_ns: int) -> int | None:
+        """ROS time, ns; None before the first message and while the simulation is paused."""
+        if self._stamp_ns is None or monotonic_ns - self._heard_ns > _PAUSE_NS:
+            return None
+        return round(self._line(monotonic_ns))
+
+    def _line(self, monotonic_ns: int) -> float:
+        return self._value_ns + self._rate * (monotonic_ns - self._origin_ns)
+
+    def _jumped(self, stamp_ns: int, monotonic_ns: int) -> bool:
+        assert self._stamp_ns is not None
+        paused = monotonic_ns - self._heard_ns > _PAUSE_NS
+        return paused or stamp_ns < self._stamp_ns or abs(stamp_ns - self._line(monotonic_ns)) > _JUMP_NS
+
+    def _measure_rate(self, stamp_ns: int, monotonic_ns: int) -> None:
+        # The slow filter would take seconds to find a real-time factor: start from the mean over the first half second.
+        if self._first is None:
+            return
+        elapsed_ns = monotonic_ns - self._first[1]
+        if elapsed_ns >= 500_000_000:
+            self._rate = min(max((stamp_ns - self._first[0]) / elapsed_ns, 0.01), 100.0)
+            self._origin_ns, self._value_ns, self._first = monotonic_ns, float(stamp_ns), None
