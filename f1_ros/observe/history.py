@@ -3,8 +3,8 @@
 The rule. Sets of frames are thinned to one for each step of the model (`FrameGrid`): the one nearest to a point of a
 grid whose pitch is the model's step. The grid follows the camera's clock slowly, so that a camera that runs a little
 fast or slow never falls between two points for long. With a step of 0.05 s a 20 Hz camera loses no frame, and a 30 Hz
-camera gives two of three. Each thinned frame is the newest of one observation and later its history, under one stamp: an
-engine that keeps the codes of the frames it has encoded, by stamp, encodes each frame once.
+camera gives two of three. Each thinned frame is the newest of one observation and later its history, under one stamp:
+an engine that keeps the codes of the frames it has encoded, by stamp, encodes each frame once.
 
 For each offset the history (`FrameHistory`) takes the thinned frame nearest to stamp + offset * step if it lies within
 half a step; otherwise the nearest of all frames of camera 0 within one and a half steps (and under half of the distance
@@ -117,6 +117,9 @@ class FrameHistory(Generic[T]):
 
     def pick(self, stamp_ns: int) -> tuple[Entry[T], ...] | None:
         """Frames for an observation of this stamp, oldest first, the last of exactly this stamp; None if incomplete."""
+        oldest_ns = stamp_ns + self._offsets[0] * self._step_ns
+        if not self._entries or self._entries[0].stamp_ns > oldest_ns + self._step_ns // 2:
+            return None  # the camera has not run long enough: its first frame is no stand-in for an earlier one
         picked = [self._nearest(stamp_ns + offset * self._step_ns) for offset in self._offsets[:-1]]
         picked.append(self._within(stamp_ns, 0, on_grid=False))
         entries = tuple(entry for entry in picked if entry is not None)

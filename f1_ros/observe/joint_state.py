@@ -128,8 +128,8 @@ class JointStateBuffer:
                 positions differ in number, or a needed position is not finite. The message is then not used.
         """
         if tuple(names) != self._names:
-            self._names, self._weights = tuple(names), None
             self._weights = self._weights_for(names)
+            self._names = tuple(names)
         if self._weights is None:
             return None
         if len(positions) != len(self._names):
