@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 
 from f1_ros.errors import F1Error
 
-GROUPS = tuple(
-    g for g in ("model", "sim", "robot", "up", "demo", "bench", "train") if importlib.util.find_spec(f"f1_ros.cli.{g}")
-)
+GROUPS = ("model", "sim", "robot", "train", "up", "demo")
+"""Modules beside this one, in the order of `--help`."""
 
 
 def build_parser() -> argparse.ArgumentParser:
