@@ -98,6 +98,7 @@ class StreamHealth:
 
     def arrived(self, order: Order | None, stamp_ns: int, received_ns: int) -> None:
         """Note a message: how its stamp stands in the stream (None if it cannot be used), and when it came, ns."""
+        was_missing = self.missing(received_ns)
         self._received_ns = received_ns
         if order is None:
             self.counts["unusable"] += 1
@@ -106,6 +107,7 @@ class StreamHealth:
         self._standing = self._standing + 1 if order is Order.DUPLICATE else 0
         if order is Order.RESET:
             self._reset_ns = received_ns
+        if order is Order.RESET or was_missing:  # figures are of the stream as it runs now
             self._stamps.clear()
             self._latencies.clear()
         if order in (Order.NEXT, Order.RESET):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -142,6 +144,6 @@ def test_a_history_always_rises_to_the_observation_within_the_tolerance(gaps: li
         if history is None:
             continue
         assert history[-1] == stamp
-        assert all(a < b for a, b in zip(history, history[1:], strict=False))
+        assert all(a < b for a, b in pairwise(history))
         for past, offset in zip(history, OFFSETS, strict=True):
             assert abs(past - (stamp + 50 * offset)) <= 75
