@@ -279,6 +279,7 @@ def _replacing(path: Path) -> Iterator[Path]:
         yield beside
         with beside.open("rb") as written:
             os.fsync(written.fileno())
+        beside.chmod(0o644)  # safetensors writes for its owner alone; a policy may be installed for all
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -28,6 +28,10 @@ def _require(condition: bool, problem: str) -> None:
         raise ConfigError(f"Network configuration: {problem}.", remedy=_REMEDY)
 
 
+def _epsilon(key: str, value: object) -> None:
+    _require(isinstance(value, float) and 0 < value < 1, f"{key} is {value!r}, expected a number in (0, 1)")
+
+
 def _positive(section: str, **values: int) -> None:
     for key, value in values.items():
         _require(
@@ -69,7 +73,7 @@ class ExpertConfig:
             self.num_attention_heads % self.num_key_value_heads == 0,
             f"{self.num_attention_heads} attention heads do not divide among {self.num_key_value_heads} KV heads",
         )
-        _require(0 < self.rms_norm_eps < 1, f"rms_norm_eps is {self.rms_norm_eps}, expected a number in (0, 1)")
+        _epsilon("rms_norm_eps", self.rms_norm_eps)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class SiglipConfig:
         sizes = asdict(self)
         sizes.pop("layer_norm_eps")
         _positive("vision_config", **sizes)
+        _epsilon("layer_norm_eps", self.layer_norm_eps)
         _require(
             self.hidden_size % self.num_attention_heads == 0,
             f"vision width {self.hidden_size} does not divide among {self.num_attention_heads} heads",
@@ -248,7 +253,11 @@ class F1Config:
             _require(self.gen is None and self.vae is None, "use_world_model is false with a generation expert")
             return
         _require(self.gen is not None and self.vae is not None, "use_world_model is true without gen_expert_config.vae")
-        _positive("gen_expert_config", **{f"pn[{i}]": s for i, s in enumerate(self.scales)})
+        _positive(
+            "gen_expert_config",
+            num_resolutions=self.num_resolutions,
+            **{f"pn[{i}]": side for i, side in enumerate(self.scales)},
+        )
         _require(
             len(self.scales) >= 2 and self.scales[0] == 1 and list(self.scales) == sorted(set(self.scales)),
             f"gen_expert_config.pn is {self.scales}, expected two or more rising sides, the first 1",
