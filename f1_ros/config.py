@@ -113,7 +113,11 @@ def _explain(exc: ValidationError, cls: type, source: str, error: type[ConfigErr
     errors = sorted(exc.errors(), key=lambda e: e["type"] not in _UNKNOWN_KEY)
     problem, remedy = _describe(errors[0], cls)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return error(f"{source}: {problem}{more}", remedy=remedy)
+    explained = error(f"{source}: {problem}{more}", remedy=remedy)
+    for detail in errors[1:]:  # for who wants all of them: each is a note on the error
+        problem, remedy = _describe(detail, cls)
+        explained.add_note(f"{problem} Remedy: {remedy}")
+    return explained
 
 
 def _describe(detail: ErrorDetails, cls: type) -> tuple[str, str]:
