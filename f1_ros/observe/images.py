@@ -7,6 +7,9 @@ picture. Encodings are those of sensor_msgs (`sensor_msgs/image_encodings.hpp`);
 from __future__ import annotations
 
 import importlib
+import io
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from f1_ros.errors import ImageError
 
@@ -23,6 +27,22 @@ Rgb = NDArray[np.uint8]
 
 DEPTH_FAR_MM = 5000
 """Depth that becomes white when a 16UC1 image (mm) is shown as grey; farther is white too, 0 (no measurement) black."""
+
+
+MAX_PIXELS = 1 << 24
+"""A compressed image that claims to be larger than 4096x4096 is damaged: decoding takes minutes and gigabytes."""
+
+_CHECK_LINK = "Check the camera's driver, link and image_transport (jpeg or png)."
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 
 
 @dataclass(frozen=True)
@@ -146,7 +166,7 @@ def decode_compressed(fmt: str, data: Any, *, topic: str) -> NDArray[np.uint8]:
         (height, width, 3) uint8, RGB.
 
     Raises:
-        ImageError: on another format, a truncated file, or one that does not decode.
+        ImageError: on another format, a truncated or damaged file, or one of more than `MAX_PIXELS`.
     """
     flat = _bytes_of(data, topic)
     if "compressedDepth" in fmt:
@@ -154,28 +174,20 @@ def decode_compressed(fmt: str, data: Any, *, topic: str) -> NDArray[np.uint8]:
             f"Topic {topic}: format '{fmt}' is compressed depth, which has no colour.",
             remedy="Give the camera's colour topic in the profile.",
         )
-    file = flat.tobytes().rstrip(b"\0")  # some drivers pad with zeros
-    if file.startswith(b"\xff\xd8\xff"):
-        whole = file.endswith(b"\xff\xd9")  # OpenCV paints what a truncated JPEG lacks grey and says nothing
-    elif file.startswith(b"\x89PNG\r\n\x1a\n"):
-        whole = file.endswith(b"IEND\xaeB`\x82")
-    else:
+    try:
+        # Pillow, not OpenCV: it says when a file is truncated, where OpenCV paints the rest grey or writes to stderr.
+        with Image.open(io.BytesIO(flat.tobytes()), formats=("JPEG", "PNG")) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(
+                    f"Topic {topic}: a compressed image ('{fmt}') claims to be {image.width}x{image.height}.",
+                    remedy=_CHECK_LINK,
+                )
+            return np.asarray(image.convert("RGB"), np.uint8)
+    except _DECODING_ERRORS as error:
         raise ImageError(
-            f"Topic {topic}: an image of format '{fmt}' is neither JPEG nor PNG.",
-            remedy="Set the camera's image_transport to jpeg or png.",
-        )
-    picture = None
-    if whole:
-        try:
-            picture = cv2.imdecode(flat, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        except cv2.error:
-            picture = None
-    if picture is None:
-        raise ImageError(
-            f"Topic {topic}: a compressed image ('{fmt}') is truncated or damaged.",
-            remedy="Check the camera's link and its driver; lower the image rate if the network drops fragments.",
-        )
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+            f"Topic {topic}: a compressed image ('{fmt}') is truncated or damaged, or neither JPEG nor PNG.",
+            remedy=_CHECK_LINK,
+        ) from error
 
 
 def _bytes_of(data: Any, topic: str) -> NDArray[np.uint8]:
