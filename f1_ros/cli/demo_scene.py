@@ -18,28 +18,35 @@ if TYPE_CHECKING:
     from f1_ros.sim.scene import Scene
 
 
+CUBE_WITHIN_NS = 150_000_000
+
+
 @dataclass(frozen=True)
 class Moment:
-    """What stands where: (7,) joints in rad, opening width in m, (7,) cube pose or NaN."""
+    """What stands where: (7,) joints in rad, opening width in m, (7,) cube pose or None."""
 
     joints: Array
     width: float
-    cube: Array
+    cube: Array | None
 
 
 def draw_scene(recording: Recording, times_ns: list[int], width: int, height: int) -> Iterator[Picture]:
     """Yield the scene camera's picture at each instant, (height, width, 3) uint8 RGB.
 
-    Joints, gripper and cube are as recorded nearest to the instant.
+    Joints, gripper and cube are as recorded nearest to the instant; there is no cube where none was recorded near it.
 
     Args:
-        recording: what was seen; needs joint states, gripper widths and cubes.
+        recording: what was seen; needs joint states and gripper widths.
         times_ns: the instants, ns on the ROS clock.
         width: px.
         height: px.
     """
     moments = [
-        Moment(_nearest(recording.measured, t), float(_nearest(recording.widths, t)[0]), _nearest(recording.cubes, t))
+        Moment(
+            joints=recording.measured[_nearest(recording.measured, t)][1],
+            width=float(recording.widths[_nearest(recording.widths, t)][1][0]),
+            cube=_cube(recording, t),
+        )
         for t in times_ns
     ]
     # Spawned, because ROS's threads do not survive a fork.
@@ -49,9 +56,15 @@ def draw_scene(recording: Recording, times_ns: list[int], width: int, height: in
         yield from pool.map(_draw, moments, [width] * len(moments), [height] * len(moments), chunksize=8)
 
 
-def _nearest(samples: list[tuple[int, Array]], time_ns: int) -> Array:
-    stamps = np.array([stamp for stamp, _ in samples], dtype=np.int64)
-    return samples[int(np.abs(stamps - time_ns).argmin())][1]
+def _nearest(samples: list[tuple[int, Array]], time_ns: int) -> int:
+    return int(np.abs(np.array([stamp for stamp, _ in samples], dtype=np.int64) - time_ns).argmin())
+
+
+def _cube(recording: Recording, time_ns: int) -> Array | None:
+    if not recording.cubes:
+        return None
+    stamp_ns, pose = recording.cubes[_nearest(recording.cubes, time_ns)]
+    return pose if abs(stamp_ns - time_ns) <= CUBE_WITHIN_NS else None
 
 
 class _Worker:
@@ -85,5 +98,5 @@ def _draw(moment: Moment, width: int, height: int) -> Picture:
     qpos[worker.scene.arm_qpos] = moment.joints
     qpos[worker.scene.finger_qpos] = moment.width / 2
     at = worker.scene.cube_qpos
-    qpos[at : at + 7] = moment.cube if np.isfinite(moment.cube).all() else (*PARKED, 1.0, 0.0, 0.0, 0.0)
+    qpos[at : at + 7] = moment.cube if moment.cube is not None else (*PARKED, 1.0, 0.0, 0.0, 0.0)
     return worker.renderer.render(Snapshot(0, qpos), "scene", width, height)

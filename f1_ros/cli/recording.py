@@ -63,7 +63,7 @@ class Recording:
         frames: (stamp ns, (S, S, 3) uint8 RGB) of camera 0, preprocessed as the policy's history.
         foresights: (target stamp ns, (S, S, 3) uint8 RGB) of every decoded prediction.
         widths: (stamp ns, (grippers,) m) measured opening widths.
-        cubes: (stamp ns, (7,) position m and quaternion w x y z in the base frame, or NaN where there is none).
+        cubes: (stamp ns, (7,) position m and quaternion w x y z in the base frame) while there is a cube.
         statuses: status messages of the action node.
         model_latencies_s: model latency of every action chunk, s.
         counted: (stamp ns, cube counts) whenever they changed.

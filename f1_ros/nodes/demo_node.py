@@ -7,16 +7,18 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
 from f1_msgs.msg import ActionChunk as ActionChunkMsg
 from f1_msgs.msg import ControlStatus
 from f1_msgs.srv import SetMode
+from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 
-from f1_ros.cli.recording import Array, Picture, Recording, StatusSample
+from f1_ros.cli.recording import Array, CubeCounts, Picture, Recording, StatusSample
 from f1_ros.engine.policy import load_policy_file
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.nodes.conversions import to_ns
@@ -51,6 +53,8 @@ class DemoNode(Node):
         self.create_subscription(Image, camera.topic, self._on_frame, SENSOR)
         self.create_subscription(JointState, arm.state.topic, self._on_measured, SENSOR)
         self.create_subscription(JointState, arm.command.topic, self._on_commanded, SENSOR)
+        self.create_subscription(Odometry, "/f1_sim/cube", self._on_cube, SENSOR)
+        self.create_subscription(DiagnosticStatus, "/f1_sim/counts", self._on_counts, COMMAND)
         self._set_mode = self.create_client(SetMode, "set_mode")
         self._request: Future | None = None
 
@@ -109,6 +113,17 @@ class DemoNode(Node):
 
     def _on_commanded(self, msg: JointState) -> None:
         self._recording.commanded.append((to_ns(msg.header.stamp), self._positions(msg)))
+
+    def _on_cube(self, msg: Odometry) -> None:
+        at, turn = msg.pose.pose.position, msg.pose.pose.orientation
+        pose = np.array([at.x, at.y, at.z, turn.w, turn.x, turn.y, turn.z])
+        self._recording.cubes.append((to_ns(msg.header.stamp), pose))
+
+    def _on_counts(self, msg: DiagnosticStatus) -> None:
+        counts = CubeCounts(**{value.key: int(value.value) for value in msg.values})
+        recording = self._recording
+        if recording.measured and (not recording.counted or recording.counts != counts):
+            recording.counted.append((recording.measured[-1][0], counts))  # the message has no stamp of its own
 
     def _positions(self, msg: JointState) -> Array:
         by_name = dict(zip(msg.name, msg.position, strict=True))

@@ -40,7 +40,8 @@ def recording() -> Recording:
         made.commanded.append((ns, POSE + 0.01 * i))
         made.measured.append((ns, POSE + 0.01 * i - 0.005))
         made.widths.append((ns, np.array([0.04])))
-        made.cubes.append((ns, np.array([0.45, 0.01 * i, 0.08, 1, 0, 0, 0]) if i > 10 else np.full(7, np.nan)))
+        if i > 10:
+            made.cubes.append((ns, np.array([0.45, 0.01 * i, 0.08, 1, 0, 0, 0])))
         made.frames.append((ns, np.full((96, 96, 3), i, np.uint8)))
         made.foresights.append((ns + 3 * SECOND_NS // 10, np.full((96, 96, 3), i, np.uint8)))
     made.statuses = [status(t / 10, "TELEOP", missed=5) for t in range(1, 30)]

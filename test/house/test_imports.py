@@ -12,7 +12,7 @@ PACKAGE = Path(f1_ros.__file__).parent
 BLOCKED_ALWAYS = ("tensorrt", "tensorrt_rtx", "tensorrt_llm", "torch_tensorrt")
 BLOCKED_OUTSIDE_NODES = (
     "rclpy", "rcl_interfaces", "f1_msgs", "sensor_msgs", "std_msgs", "std_srvs", "trajectory_msgs", "diagnostic_msgs",
-    "lifecycle_msgs", "control_msgs", "builtin_interfaces", "rosgraph_msgs", "geometry_msgs", "action_msgs",
+    "lifecycle_msgs", "control_msgs", "builtin_interfaces", "rosgraph_msgs", "geometry_msgs", "nav_msgs", "action_msgs",
     "ament_index_python", "cv_bridge", "launch", "launch_ros",
 )  # fmt: skip
 
