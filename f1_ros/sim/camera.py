@@ -191,7 +191,7 @@ class EglRenderer:
         try:
             importlib.import_module("mujoco.egl")
             self._renderer(96, 96)
-        except (ImportError, AttributeError, RuntimeError, OSError) as error:
+        except (ImportError, AttributeError, RuntimeError, OSError, mujoco.FatalError) as error:
             raise SimulationError(
                 f"EGL cannot be opened: {error}.", remedy="Install libegl1 and libgl1-mesa-dri, or use the ray renderer."
             ) from error

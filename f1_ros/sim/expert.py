@@ -25,10 +25,11 @@ SERVO_LAG_S = 0.10
 HOVER = np.array([0.45, 0.0, BELT_TOP + 0.20])
 """Where the tool waits for the next cube, m."""
 
-_GAIN = 4.5  # 1/s, closes the offset to the cube
+_GAIN = 4.2  # 1/s, closes the offset to the cube
+_TRAVEL_GAIN = 3.5  # 1/s, to the bin and back
 _APPROACH_SPEED = 0.45  # m/s, on top of the cube's velocity
-_TRAVEL_SPEED = 0.8  # m/s, to the bin and back
-_LIFT_SPEED = 0.5  # m/s
+_TRAVEL_SPEED = 0.7  # m/s, to the bin and back
+_LIFT_SPEED = 0.45  # m/s
 _DESCEND_WITHIN = 0.03  # m
 _CLOSE_WITHIN = 0.012  # m
 _APPROACH_Z = CUBE_REST_Z + 0.07  # tool height while the offset is closed, m
@@ -111,20 +112,20 @@ class Expert:
             to_bin = np.array(BIN_CENTRE) - tool[:2]
             over_bin = float(np.linalg.norm(to_bin)) < _RELEASE_WITHIN
             if near and over_bin:
-                return _towards(np.append(to_bin, _CARRY_Z - tool[2]), _TRAVEL_SPEED), GRIPPER_OPEN, Phase.RELEASE
+                return _travel(np.append(to_bin, _CARRY_Z - tool[2])), GRIPPER_OPEN, Phase.RELEASE
             if near and state.gripper_width < _HELD_WIDTH:
                 return self._carry(tool, to_bin)
             if cube.place == "belt" and not (abs(cube.position[1]) > _REACH_Y):
                 return self._pick(tool, state.gripper_width, cube)
         away = HOVER - tool
         phase = Phase.WAIT if np.linalg.norm(away) < 0.04 else Phase.RETURN
-        return _towards(away, _TRAVEL_SPEED), GRIPPER_OPEN, phase
+        return _travel(away), GRIPPER_OPEN, phase
 
     def _carry(self, tool: Array, to_bin: Array) -> tuple[Array, float, Phase]:
         up = float(np.clip(_GAIN * (_CARRY_Z - tool[2]), -_LIFT_SPEED, _LIFT_SPEED))
         if tool[2] < _CLEAR_Z:
             return np.array([0.0, 0.0, up]), 0.0, Phase.LIFT
-        return np.append(_towards(to_bin, _TRAVEL_SPEED), up), 0.0, Phase.CARRY
+        return np.append(_travel(to_bin), up), 0.0, Phase.CARRY
 
     def _pick(self, tool: Array, width: float, cube: Cube) -> tuple[Array, float, Phase]:
         offset = cube.position[:2] - tool[:2]
@@ -138,12 +139,16 @@ class Expert:
         else:
             phase, height, opening = Phase.APPROACH, _APPROACH_Z, GRIPPER_OPEN
         velocity = np.zeros(3)
-        velocity[:2] = _towards(offset, _APPROACH_SPEED) + (0.0, cube.velocity[1])
+        velocity[:2] = _towards(offset, _GAIN, _APPROACH_SPEED) + (0.0, cube.velocity[1])
         velocity[2] = np.clip(_GAIN * (height - tool[2]), -_APPROACH_SPEED, _APPROACH_SPEED)
         return velocity, opening, phase
 
 
-def _towards(offset: Array, speed: float) -> Array:
-    """Velocity that closes an offset at the expert's gain, no faster than `speed`."""
-    velocity = _GAIN * offset
+def _towards(offset: Array, gain: float, speed: float) -> Array:
+    """Velocity that closes an offset (m) at a gain (1/s), no faster than `speed` (m/s)."""
+    velocity = gain * offset
     return velocity * min(1.0, speed / max(float(np.linalg.norm(velocity)), 1e-9))
+
+
+def _travel(offset: Array) -> Array:
+    return _towards(offset, _TRAVEL_GAIN, _TRAVEL_SPEED)

@@ -24,7 +24,10 @@ FR3_LIMITS = JointLimits(
 )
 """The FR3's own limits (franka_description): rad, rad/s, rad/s2, rad/s3."""
 
-_GAIN_PER_TICK = np.array(FR3_LIMITS.acceleration) * TICK_S
+EXPERT_LIMITS = FR3_LIMITS.scaled(acceleration=0.75, jerk=0.1)
+"""Limits of the demonstrated commands: a policy that imitates them then has room to catch up within the robot's own."""
+
+_GAIN_PER_TICK = np.array(EXPERT_LIMITS.acceleration) * TICK_S
 
 
 class StepDriver:
@@ -32,8 +35,8 @@ class StepDriver:
 
     def __init__(self, world: BeltWorld) -> None:
         self._world = world
-        self._limiter = Limiter(FR3_LIMITS, TICK_S)
-        self._preview = Limiter(FR3_LIMITS, TICK_S)
+        self._limiter = Limiter(EXPERT_LIMITS, TICK_S)
+        self._preview = Limiter(EXPERT_LIMITS, TICK_S)
         self._last = world.joint_positions
 
     def reset(self) -> None:

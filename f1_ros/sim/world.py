@@ -17,12 +17,11 @@ from typing import Literal
 
 import mujoco
 import numpy as np
-from numpy.typing import NDArray
 
 from f1_ros.errors import SimulationError
 from f1_ros.sim.camera import Picture, Renderer, RendererKind, Snapshot, open_renderer
 from f1_ros.sim.config import BeltConfig
-from f1_ros.sim.kinematics import Array, ArmKinematics
+from f1_ros.sim.kinematics import ArmKinematics, Array
 from f1_ros.sim.scene import (
     BELT_TOP,
     BIN_CENTRE,
@@ -275,19 +274,13 @@ class BeltWorld:
         self.counts = Counts(**{name: value + more.get(name, 0) for name, value in now.items()})
 
     def _place(self) -> CubePlace:
-        x, y, z = self._data.qpos[self.scene.cube_qpos : self.scene.cube_qpos + 3]
-        in_bin = abs(x - BIN_CENTRE[0]) < BIN_HALF[0] and abs(y - BIN_CENTRE[1]) < BIN_HALF[1]
-        if in_bin and z < BIN_WALL_Z:
-            return "bin"
-        if abs(x - 0.45) < 0.10 + CUBE_HALF and abs(z - CUBE_REST_Z) < 0.015:
-            return "belt"
-        return "floor" if z < BELT_TOP else "air"
+        return cube_place(self._data.qpos[self.scene.cube_qpos : self.scene.cube_qpos + 3])
 
     def _follow_cube(self) -> None:
         if not self._in_play:
             return
         at = self.scene.cube_qpos
-        x, y, z = self._data.qpos[at : at + 3]
+        _, y, z = self._data.qpos[at : at + 3]
         if self._ticks % CHECK_TICKS == 0 and not self._picked:
             self._high_checks = self._high_checks + 1 if z > CUBE_REST_Z + PICKED_HEIGHT else 0
             if self._high_checks >= PICKED_CHECKS:
@@ -303,3 +296,14 @@ class BeltWorld:
             self._count(missed=1)
         if gone or settled:
             self.clear_cube()
+
+
+def cube_place(position: Array) -> CubePlace:
+    """Where a cube at `position` (3,) m in the base frame is."""
+    x, y, z = position
+    in_bin = abs(x - BIN_CENTRE[0]) < BIN_HALF[0] and abs(y - BIN_CENTRE[1]) < BIN_HALF[1]
+    if in_bin and z < BIN_WALL_Z:
+        return "bin"
+    if abs(x - 0.45) < 0.10 + CUBE_HALF and abs(z - CUBE_REST_Z) < 0.015:
+        return "belt"
+    return "floor" if z < BELT_TOP else "air"

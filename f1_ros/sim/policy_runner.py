@@ -1,0 +1,207 @@
+"""A policy in the belt world, in lock step: the world waits for nobody, but nothing depends on the wall clock.
+
+While the engine thinks, the world moves on: a chunk computed from what was seen at t takes effect at t + delay, never
+sooner. From there on the live system's own `Controller` (timeline, splice, limiter, gripper gate) commands the arm at
+100 Hz, with the profile of the real robot.
+
+    runner = PolicyRunner(world, engine, load_profile("franka"), delay_s=0.15, replan_steps=3)
+    world.reset(seed)
+    runner.begin(seed)
+    for _ in range(60):
+        runner.step()            50 ms
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f1_ros.control.arbiter import Mode
+from f1_ros.control.chunk import ActionChunk
+from f1_ros.control.controller import Controller
+from f1_ros.engine.protocol import Engine
+from f1_ros.errors import ConfigError, SimulationError
+from f1_ros.observe.observation import Observation
+from f1_ros.observe.preprocess import camera_tensor, history_frame
+from f1_ros.robots.profile import RobotProfile
+from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS
+from f1_ros.sim.scene import GRIPPER_OPEN, TICK_NS
+from f1_ros.sim.world import BeltWorld
+
+_FINGERS = ("fr3_finger_joint1", "fr3_finger_joint2")
+
+
+@dataclass(frozen=True)
+class _Pending:
+    due_ns: int
+    chunk: ActionChunk
+
+
+class PolicyRunner:
+    """Runs one policy in one world. Not thread-safe.
+
+    Args:
+        world: the world; its owner resets it and drops cubes.
+        engine: the policy; its step period must be 50 ms, its cameras the world's.
+        profile: the robot that the policy was trained on; its limits and gripper gate apply.
+        delay_s: time that the world moves on while the engine thinks, s; rounded up to a control tick.
+        replan_steps: steps of 50 ms between two inferences, if the delay is not longer.
+        instruction: the policy's own default if None.
+
+    Raises:
+        ConfigError: if the policy does not fit the world, or delay or replanning are out of range.
+    """
+
+    def __init__(
+        self,
+        world: BeltWorld,
+        engine: Engine,
+        profile: RobotProfile,
+        *,
+        delay_s: float = 0.15,
+        replan_steps: int = 3,
+        instruction: str | None = None,
+    ) -> None:
+        spec = engine.spec
+        if spec.robot != profile.name or round(spec.step_s * 1e9) != STEP_NS:
+            raise ConfigError(
+                f"Policy '{spec.name}' is for robot '{spec.robot}' with steps of {spec.step_s} s; the belt world has "
+                f"'{profile.name}' and 0.05 s.",
+                remedy="Evaluate a policy that was trained in the belt world.",
+            )
+        if not (math.isfinite(delay_s) and 0.0 <= delay_s <= 2.0):
+            raise ConfigError(f"The delay is {delay_s} s.", remedy="Give a delay from 0 to 2 s.")
+        if not 1 <= replan_steps <= spec.chunk_size:
+            raise ConfigError(
+                f"Replanning every {replan_steps} steps with chunks of {spec.chunk_size}.",
+                remedy="Give 1 or more steps, at most the chunk's.",
+            )
+        self._world, self._engine, self._profile = world, engine, profile
+        self._spec = spec
+        self._delay_ns = math.ceil(round(delay_s * 1e9) / TICK_NS) * TICK_NS
+        self._replan_steps = replan_steps
+        self._instruction = spec.default_instruction if instruction is None else instruction
+        self._depth = 1 - min(spec.history_offsets)
+        self.latencies_ms: list[float] = []
+        self.limited_ticks = 0
+
+    @property
+    def delay_ns(self) -> int:
+        """The delay in force, ns: a whole number of control ticks."""
+        return self._delay_ns
+
+    def begin(self, seed: int) -> None:
+        """Start with the world as it is: the arm holds until the first chunk is due. Call it after the world's reset.
+
+        Raises:
+            SimulationError: if the controller refuses to hand over to the policy.
+        """
+        self._controller = Controller(self._profile)
+        self._frames: deque[tuple[int, NDArray[np.uint8]]] = deque(maxlen=self._depth)
+        self._pending: deque[_Pending] = deque()
+        self._busy_until_ns = 0
+        self._steps_since = self._replan_steps
+        self._seed = seed
+        self._width = GRIPPER_OPEN
+        self._chunks = 0
+        self._hear_joints()
+        self._controller.tick(self._world.time_ns)
+        # The hand-over is as strict as on the robot: it wants to have heard the policy, so it hears "stay".
+        self._controller.on_chunk(self._stay(), self._world.time_ns)
+        reply = self._controller.request_mode(Mode.POLICY, self._world.time_ns)
+        if not reply.success:
+            raise SimulationError(f"The controller refuses the policy: {reply.message}", remedy="See the message.")
+
+    def hold(self) -> None:
+        """Advance 50 ms with the arm held, keeping frames for the history."""
+        self._keep_frame()
+        self._controller.on_chunk(self._stay(), self._world.time_ns)
+        self._ticks()
+
+    def step(self) -> None:
+        """Advance 50 ms under the policy."""
+        self._keep_frame()
+        now = self._world.time_ns
+        self._steps_since += 1
+        if self._steps_since >= self._replan_steps and now >= self._busy_until_ns:
+            self._steps_since = 0
+            self._busy_until_ns = now + self._delay_ns
+            self._pending.append(_Pending(now + self._delay_ns, self._infer(now)))
+        self._ticks()
+
+    def observation(self) -> Observation:
+        """What the policy sees now, preprocessed as in the live system."""
+        spec, now = self._spec, self._world.time_ns
+        pictures = [self._world.render(name) if i else self._frames[-1][1] for i, name in enumerate(spec.cameras)]
+        # Before a full history exists, its oldest frame stands for older ones: the world stood still before.
+        newest = len(self._frames) - 1
+        past = [self._frames[max(newest + offset, 0)] for offset in spec.history_offsets]
+        return Observation(
+            stamp_ns=now,
+            cameras=spec.cameras,
+            camera_stamps_ns=(now,) * len(spec.cameras),
+            images=np.stack([camera_tensor(p, spec.image_size) for p in pictures]),
+            history=np.stack([history_frame(p, spec.history_resize, spec.history_size) for _, p in past]),
+            history_stamps_ns=tuple(stamp for stamp, _ in past),
+            state_names=spec.state_names,
+            state=self._world.state,
+        )
+
+    def _infer(self, now: int) -> ActionChunk:
+        spec = self._spec
+        observation = self.observation()
+        began = time.perf_counter()
+        result = self._engine.infer(observation, self._instruction, self._seed + self._chunks)
+        latency = time.perf_counter() - began
+        self._chunks += 1
+        self.latencies_ms.append(latency * 1e3)
+        return self._chunk(now, result.actions)
+
+    def _chunk(self, stamp_ns: int, positions: NDArray[np.float64]) -> ActionChunk:
+        spec = self._spec
+        return ActionChunk(
+            robot=spec.robot,
+            stamp_ns=stamp_ns,
+            start_ns=stamp_ns + spec.first_step_offset * STEP_NS,
+            step_ns=STEP_NS,
+            joint_names=spec.action_names,
+            positions=np.asarray(positions, dtype=np.float64),
+            latency_ns=self._delay_ns,
+        )
+
+    def _stay(self) -> ActionChunk:
+        commanded = self._controller.commanded
+        here = self._world.joint_positions if commanded is None else commanded
+        return self._chunk(self._world.time_ns, np.tile(np.append(here, self._width), (self._spec.chunk_size, 1)))
+
+    def _keep_frame(self) -> None:
+        self._frames.append((self._world.time_ns, self._world.render(self._spec.cameras[0])))
+
+    def _hear_joints(self) -> None:
+        names = (*self._profile.joints, *_FINGERS)
+        half = self._world.gripper_width / 2
+        positions = [*self._world.joint_positions.tolist(), half, half]
+        velocities = [*self._world.joint_velocities.tolist(), 0.0, 0.0]
+        self._controller.on_joint_state(names, positions, velocities, self._world.time_ns, self._world.time_ns)
+
+    def _ticks(self) -> None:
+        for _ in range(STEP_TICKS):
+            now = self._world.time_ns
+            self._hear_joints()
+            while self._pending and self._pending[0].due_ns <= now:
+                self._controller.on_chunk(self._pending.popleft().chunk, now)
+            command = self._controller.tick(now)
+            if command is None or command.mode is not Mode.POLICY:
+                raise SimulationError(
+                    f"The controller left POLICY at {now / 1e9:.2f} s: {self._controller.reason}.",
+                    remedy="Check the policy's outputs and its latency against the profile's timeouts.",
+                )
+            self.limited_ticks += command.limited
+            for width in command.grippers.values():
+                self._width = width
+            self._world.step(command.position, self._width)
