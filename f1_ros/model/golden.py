@@ -24,8 +24,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from f1_ros.errors import CheckpointError
-from f1_ros.model.checkpoint import load_policy_network
-from f1_ros.model.config import F1Config
+from f1_ros.model.checkpoint import load_policy_network, read_config
+from f1_ros.model.config import F1Config, TokenizerConfig
 from f1_ros.model.f1 import F1Model
 
 # Largest absolute error of each output; 0: codes, which must be the same.
@@ -75,15 +75,16 @@ def verify(directory: Path | str) -> list[GoldenError]:
         CheckpointError: naming file and tensor, if the directory is incomplete or damaged.
     """
     directory = Path(directory)
-    model = load_policy_network(directory)
-    if not model.config.use_world_model:
+    config = read_config(directory)
+    if config.vae is None:
         raise CheckpointError(f"{directory}: a network without a world model has no golden layout.", remedy=_REMEDY)
     inputs = _read(directory / "inputs.safetensors")
     recorded = _read(directory / "outputs.safetensors")
-    _check_inputs(directory / "inputs.safetensors", inputs, model.config)
+    batch = _check_inputs(directory / "inputs.safetensors", inputs, config)
+    _check_shapes(directory / "outputs.safetensors", recorded, _output_shapes(config, config.vae, batch))
+    model = load_policy_network(directory)
     with torch.no_grad():
         computed = _run(model, inputs)
-    _check_shapes(directory / "outputs.safetensors", recorded, {k: tuple(v.shape) for k, v in computed.items()})
     return [
         GoldenError(name, _error(computed[name], recorded[name]), tolerance) for name, tolerance in TOLERANCES.items()
     ]
@@ -127,8 +128,24 @@ def _cameras(inputs: dict[str, Tensor]) -> int:
     return next(i for i in range(len(inputs) + 1) if f"image{i}" not in inputs)
 
 
-def _check_inputs(path: Path, inputs: dict[str, Tensor], config: F1Config) -> None:
-    """Refuse inputs that do not fit the configuration, before the network trips over them."""
+def _output_shapes(config: F1Config, vae: TokenizerConfig, batch: int) -> dict[str, tuple[int, ...]]:
+    frames, tokens, frame = config.temporal_conv_kernel_size, config.frame_tokens, config.frame_size
+    chunk = (batch, config.chunk_size, config.max_action_dim)
+    logits = (batch, config.foresight_tokens, vae.vocab_size)
+    return {
+        "history_indices": (batch, frames, tokens),
+        "history_embeds": (batch, frames, tokens - 1, vae.z_channels),
+        "foresight_logits": logits,
+        "foresight_indices": logits[:2],
+        "actions": chunk,
+        "train_action_loss": chunk,
+        "train_gen_logits": logits,
+        "vae_recon_first_frame": (1, 3, frame, frame),
+    }
+
+
+def _check_inputs(path: Path, inputs: dict[str, Tensor], config: F1Config) -> int:
+    """Refuse inputs that do not fit the configuration; gives the batch size."""
     cameras = _cameras(inputs)
     if cameras == 0:
         raise CheckpointError(f"{path}: tensor image0 is missing.", remedy=_REMEDY)
@@ -154,6 +171,7 @@ def _check_inputs(path: Path, inputs: dict[str, Tensor], config: F1Config) -> No
             f"0 to {config.und.vocab_size - 1}.",
             remedy=_REMEDY,
         )
+    return batch
 
 
 def _check_shapes(path: Path, tensors: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:

@@ -55,7 +55,9 @@ def small_config() -> Callable[..., F1Config]:
         return F1Config(
             vision=SiglipConfig(16, 32, 1, 2, image_size=8, patch_size=4)
             if siglip
-            else KeypointConvConfig(hidden_size=16, image_size=16, channels=(4, 8), keypoints=4, grid=2, cameras=cameras),
+            else KeypointConvConfig(
+                hidden_size=16, image_size=16, channels=(4, 8), keypoints=4, grid=2, cameras=cameras
+            ),
             und=expert(32),
             act=expert(16),
             gen=expert(24) if world else None,

@@ -41,7 +41,10 @@ def test_released_network_is_reproduced(golden_dir: Path) -> None:
         "train_gen_logits",
         "vae_recon_first_frame",
     }
-    assert {name: e.tolerance for name, e in errors.items() if e.exact} == {"history_indices": 0, "foresight_indices": 0}
+    assert {name: e.tolerance for name, e in errors.items() if e.exact} == {
+        "history_indices": 0,
+        "foresight_indices": 0,
+    }
     assert not [e for e in errors.values() if not e.ok]
 
 
@@ -49,6 +52,7 @@ def test_other_sizes_are_reproduced(variant_dir: Path) -> None:
     assert not [e for e in verify(variant_dir) if not e.ok]
 
 
+@pytest.mark.parametrize("variant_dir", ["one_step"], indirect=True)
 def test_command_reports_every_output_and_succeeds(variant_dir: Path, tmp_path: Path) -> None:
     assert main(["model", "verify", str(variant_dir), "--json", str(tmp_path / "report.json")]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
@@ -62,9 +66,7 @@ def test_command_reports_every_output_and_succeeds(variant_dir: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("variant_dir", ["one_step"], indirect=True)
-@pytest.mark.parametrize(
-    ("name", "delta"), [("actions", 1.1e-4), ("foresight_logits", 2e-4), ("history_indices", 1), ("foresight_indices", 1)]
-)
+@pytest.mark.parametrize(("name", "delta"), [("actions", 1.1e-4), ("foresight_indices", 1)])
 def test_output_outside_its_tolerance_fails(variant_dir: Path, tmp_path: Path, name: str, delta: float) -> None:
     recorded = load_file(variant_dir / "outputs.safetensors")[name]
     recorded.view(-1)[0] += delta
@@ -103,7 +105,9 @@ def test_damaged_directory_is_refused_by_name(
 
 @pytest.mark.parametrize("variant_dir", ["one_step"], indirect=True)
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "inputs.safetensors", "outputs.safetensors"])
-def test_missing_or_cut_file_is_refused_by_name(variant_dir: Path, file: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_or_cut_file_is_refused_by_name(
+    variant_dir: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = variant_dir / file
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=file):
