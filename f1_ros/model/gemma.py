@@ -141,6 +141,13 @@ class KVCache:
             self._kv[layer] = (k, v)
         return k, v
 
+    def tensors(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Cached keys and values of a layer, (B, K, cached tokens, D)."""
+        kept = self._kv[layer]
+        if kept is None:
+            raise ValueError("the cache is empty")
+        return kept[0][:, :, : self.length], kept[1][:, :, : self.length]
+
     def advance(self, tokens: int) -> None:
         """Count the last `tokens` as cached."""
         self.length += tokens
