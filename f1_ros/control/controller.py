@@ -206,6 +206,10 @@ class Controller:
         if self.mode is source:
             self._fault(Cause.NAN_COMMAND, detail)
 
+    def on_rival(self, detail: str) -> None:
+        """Someone else commands the robot as well: FAULT, and it stays until a request once the rival is gone."""
+        self._fault(Cause.RIVAL, detail)
+
     def on_teleop(self, names: Sequence[str], positions: Sequence[float], now_ns: int, stamp_ns: int = 0) -> None:
         """A leader arm's message has arrived: all arm joints (rad) and any grippers (m of width), by name.
 

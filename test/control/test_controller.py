@@ -1,0 +1,437 @@
+"""The control tick: one source at a time, no jump at any hand-over, and FAULT whenever something is lost."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from control_rig import MS, PERIOD_NS, PROFILE, READY, Rig
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from f1_ros.control.arbiter import Mode
+from f1_ros.control.controller import Controller
+
+LIMITS = PROFILE.limits
+
+
+def assert_smooth(rig: Rig) -> None:
+    """Velocity, acceleration and position of all commands so far are within the limits."""
+    p, v = rig.positions(), rig.velocities()
+    assert (p >= np.array(LIMITS.lower) - 1e-8).all()
+    assert (p <= np.array(LIMITS.upper) + 1e-8).all()
+    assert (np.abs(v) <= np.array(LIMITS.velocity) * (1 + 1e-9)).all()
+    assert (np.abs(np.diff(p, axis=0)) <= np.array(LIMITS.velocity) * 0.01 * (1 + 1e-9)).all()
+    assert (np.abs(np.diff(v, axis=0)) <= np.array(LIMITS.acceleration) * 0.01 * (1 + 1e-9)).all()
+
+
+def test_nothing_is_commanded_before_the_arm_has_spoken() -> None:
+    rig = Rig()
+    rig.arm_speaks = False
+    assert rig.tick(50) is None
+    assert rig.controller.mode is Mode.HOLD
+    assert rig.controller.reason == "waiting for the first joint state"
+    assert not rig.ask(Mode.POLICY).success
+
+
+def test_the_first_command_is_where_the_arm_is_and_hold_stays_there() -> None:
+    rig = Rig(start=READY + 0.1)
+    command = rig.tick()
+    assert command.position.tolist() == (READY + 0.1).tolist()
+    assert (command.mode, command.source, command.reason) == (Mode.HOLD, "hold", "holding")
+    assert rig.tick(100).position.tolist() == (READY + 0.1).tolist()
+
+
+def test_joint_state_may_come_in_parts_in_any_order_with_other_joints_in_it() -> None:
+    controller = Controller(PROFILE)
+    names = ["other_joint", *PROFILE.joints[6:2:-1]]
+    controller.on_joint_state(names, [9.0, 0.7, 1.5, 0.0, -2.0], [], 1, 0)
+    assert controller.tick(2) is None
+    controller.on_joint_state(PROFILE.joints[:3], [0.1, 0.2, 0.3], [], 3, 0)
+    assert controller.tick(4).position.tolist() == [0.1, 0.2, 0.3, -2.0, 0.0, 1.5, 0.7]
+
+
+def test_the_policy_moves_the_arm_along_its_chunk() -> None:
+    rig = Rig()
+    rig.start(Mode.POLICY)
+    assert rig.tick().reason == "waiting for a chunk from after the switch"
+    rig.tick(10)
+    for _ in range(3):
+        rig.chunk(rig.controller.commanded, speed=0.2)
+        command = rig.tick(20)
+    assert (command.source, command.reason) == ("policy", "")
+    assert command.velocity.tolist() == pytest.approx([0.2] * 7, abs=0.02)
+    assert rig.controller.counters["chunks"] == 3
+    assert rig.controller.camera_to_command_ns == 110 * MS
+    assert_smooth(rig)
+
+
+def test_a_chunk_from_before_the_switch_is_not_followed() -> None:
+    rig = Rig()
+    rig.start(Mode.POLICY)
+    rig.chunk(READY + 0.3, age_ms=100)
+    assert rig.tick(5).position.tolist() == READY.tolist()
+    assert rig.controller.counters["rejected_chunk_before_switch"] == 1
+
+
+def test_chunks_are_watched_but_not_followed_outside_policy() -> None:
+    rig = Rig()
+    rig.tick(5)
+    rig.chunk(READY + 0.3)
+    assert rig.tick(20).position.tolist() == READY.tolist()
+
+
+def test_a_silent_or_dead_source_cannot_be_switched_to() -> None:
+    rig = Rig()
+    rig.tick(5)
+    for mode, what in ((Mode.POLICY, "usable action chunk"), (Mode.TELEOP, "leader arm's message")):
+        reply = rig.ask(mode)
+        assert not reply.success
+        assert reply.mode is Mode.HOLD
+        assert what in reply.message
+        assert "Remedy:" in reply.message
+
+
+def test_a_chunk_in_other_units_is_refused() -> None:
+    rig = Rig()
+    rig.start(Mode.POLICY)
+    rig.chunk(np.rad2deg(READY))
+    assert rig.controller.counters["rejected_chunk_out_of_range"] == 1
+
+
+def test_grippers_are_told_on_change_only() -> None:
+    rig = Rig()
+    rig.start(Mode.POLICY)
+    rig.tick(15)
+    for width in (0.08, 0.078, 0.08, 0.01, 0.0, 0.002):
+        rig.chunk(READY, gripper=width)
+        rig.tick(40)
+    assert [c.grippers["gripper"] for c in rig.commands if c.grippers] == [0.08, 0.0]
+
+
+# -- hand-overs -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_switching_at_any_time_between_any_sources_never_jumps(seed) -> None:
+    """Two moving sources far from each other, bad messages among theirs, and someone who keeps switching."""
+    rng = np.random.default_rng(seed)
+    rig = Rig()
+    rig.tick(3)
+    phase, amplitude = rng.uniform(0, 6, size=7), rng.uniform(0.05, 0.4)
+    for k in range(400):
+        t = k * 0.01
+        if k % int(rng.integers(2, 8)) == 0:
+            rig.teleop(READY + 0.3 + amplitude * np.sin(1.5 * t + phase), gripper=rng.uniform(0, 0.08))
+        if rng.random() < 0.08:
+            rig.chunk(
+                READY - 0.2 + amplitude * np.cos(t + phase) + rng.normal(size=7) * 0.02,
+                rng.normal() * 0.3,
+                age_ms=int(rng.integers(0, 400)),
+                robot=str(rng.choice(["franka", "arx"], p=[0.9, 0.1])),
+            )
+        if rng.random() < 0.05:
+            rig.ask(Mode(int(rng.integers(0, 3))))
+        if rng.random() < 0.01:
+            rig.controller.on_invalid_command(Mode.POLICY, "NaN")
+        if rig.controller.mode is Mode.FAULT:
+            rig.ask(Mode.HOLD)
+        command = rig.tick()
+        assert command.source == command.mode.name.lower() if command.mode is not Mode.FAULT else "hold"
+    assert_smooth(rig)
+
+
+def test_stopping_a_moving_arm_starts_from_its_velocity() -> None:
+    rig = Rig()
+    rig.start(Mode.POLICY)
+    rig.tick(15)
+    rig.chunk(rig.controller.commanded, speed=0.5)
+    moving = rig.tick(30)
+    assert moving.velocity[0] == pytest.approx(0.5, abs=0.05)
+    assert rig.ask(Mode.HOLD).success
+    first = rig.tick()
+    assert first.velocity[0] == pytest.approx(moving.velocity[0] - 0.09, abs=0.011)  # 10 rad/s^2 less the ramp
+    rest = rig.tick(20)
+    assert rest.velocity.tolist() == [0.0] * 7
+    assert_smooth(rig)
+
+
+def test_a_leader_far_away_is_approached_slowly_then_followed() -> None:
+    rig = Rig()
+    leader = READY + np.array([0.8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    rig.tick(5)
+    rig.teleop(leader, gripper=0.0)
+    assert rig.ask(Mode.TELEOP).success
+    reasons = []
+    for _ in range(300):
+        rig.teleop(leader, gripper=0.0)
+        command = rig.tick()
+        reasons.append(command.reason)
+    assert reasons[5].startswith("approaching the leader, 0.")
+    assert reasons[-1] == ""
+    speed = np.abs(rig.velocities()[:, 0])
+    assert speed.max() <= 0.2 * 2.62 + 1e-9  # approach_velocity of the profile
+    np.testing.assert_allclose(command.position, leader, atol=1e-6)
+    # The gripper waited for the arm: it may have been holding something.
+    first = next(i for i, c in enumerate(rig.commands) if c.grippers)
+    assert np.abs(rig.commands[first].position - leader).max() <= PROFILE.teleop.aligned_within
+    assert_smooth(rig)
+
+
+def test_a_leader_that_moves_is_followed_with_a_message_interval_of_lag() -> None:
+    rig = Rig()
+    rig.start(Mode.TELEOP)
+
+    def leader(t: float) -> np.ndarray:
+        return READY + 0.3 * np.sin(2.0 * t)
+
+    errors = []
+    for k in range(600):
+        t = k * 0.01
+        if k % 3 == 0:
+            rig.teleop(leader(t))
+        command = rig.tick()
+        if k > 300:
+            errors.append(np.abs(command.position - leader(t + 0.01 - 0.0375)).max())  # 1.25 intervals
+    assert max(errors) < 0.01
+    assert_smooth(rig)
+
+
+def test_a_leader_that_jumps_is_approached_again() -> None:
+    rig = Rig()
+    rig.start(Mode.TELEOP)
+    for _ in range(50):
+        rig.teleop(READY)
+        rig.tick()
+    assert rig.controller.reason == ""
+    for _ in range(30):
+        rig.teleop(READY + 0.5)
+        command = rig.tick()
+    assert command.reason.startswith("approaching the leader")
+    assert np.abs(rig.velocities()).max() <= 0.2 * 5.26 + 1e-9
+
+
+# -- faults -----------------------------------------------------------------------------------------------------------
+
+
+def nan_state(rig: Rig) -> None:
+    rig.arm_speaks = False
+    rig.now_ns += 1
+    rig.joint_state([float("nan"), *READY[1:]])
+
+
+def lost_state(rig: Rig) -> None:
+    rig.arm_speaks = False
+    rig.now_ns += 200 * MS
+
+
+def hanging_driver(rig: Rig) -> None:
+    rig.arm_speaks = False
+    for _ in range(25):
+        rig.now_ns += PERIOD_NS
+        rig.controller.on_joint_state(PROFILE.joints, list(READY), [], rig.now_ns, stamp_ns=5)
+
+
+def blocked_arm(rig: Rig) -> None:
+    rig.stiffness = 0.0
+    rig.arm = rig.arm + 0.6
+
+
+FAULTS = {
+    "nan_state": (nan_state, "nan_state", "joint state holds NaN"),
+    "lost_state": (lost_state, "joint_state_lost", "no joint state of fr3_joint1 for 0.2 s"),
+    "hanging_driver": (hanging_driver, "joint_state_lost", "no joint state"),
+    "blocked_arm": (blocked_arm, "tracking", "rad from its command"),
+    "nan_chunk": (
+        lambda rig: rig.controller.on_invalid_command(Mode.POLICY, "chunk holds NaN"),
+        "nan_command",
+        "chunk holds NaN",
+    ),
+    "rival": (
+        lambda rig: rig.controller.on_rival("other_node publishes on the command topic as well"),
+        "rival",
+        "other_node publishes",
+    ),
+    "requested": (lambda rig: rig.ask(Mode.FAULT), "requested", "stopped on request"),
+}
+
+
+@pytest.mark.parametrize("cause", FAULTS)
+def test_each_cause_brakes_the_moving_arm_within_two_ticks_and_is_named(cause) -> None:
+    rig = Rig()
+    rig.start(Mode.POLICY)
+    rig.tick(15)
+    rig.chunk(rig.controller.commanded, speed=0.4)
+    before = rig.tick(30)
+    happen, counter, words = FAULTS[cause]
+    happen(rig)
+    rig.tick(2)
+    command = rig.commands[-1]
+    assert (command.mode, command.source) == (Mode.FAULT, "hold")
+    assert words in command.reason
+    assert command.velocity[0] < before.velocity[0] - 0.05
+    rest = rig.tick(20)
+    assert rest.velocity.tolist() == [0.0] * 7
+    assert not rest.grippers
+    assert rig.controller.counters[f"fault_{counter}"] == 1
+    assert_smooth(rig)
+
+
+@pytest.mark.parametrize(("mode", "timeout_s"), [(Mode.TELEOP, 0.5), (Mode.POLICY, 1.0)])
+def test_a_source_that_falls_silent_is_a_fault_after_its_timeout(mode, timeout_s) -> None:
+    rig = Rig()
+    rig.start(mode)
+    rig.tick(round(timeout_s * 100) - 2)
+    assert rig.controller.mode is mode
+    command = rig.tick(5)
+    assert command.mode is Mode.FAULT
+    assert f"for {timeout_s:g} s" in command.reason
+
+
+def test_a_policy_that_sends_only_unusable_chunks_counts_as_silent() -> None:
+    rig = Rig()
+    rig.start(Mode.POLICY)
+    for _ in range(12):
+        rig.chunk(robot="arx")
+        rig.tick(10)
+    assert rig.controller.counters["fault_policy_silent"] == 1
+    assert rig.controller.counters["rejected_chunk_wrong_robot"] >= 9
+
+
+def test_a_nan_from_the_leader_is_a_fault_in_teleop_and_only_counted_elsewhere() -> None:
+    rig = Rig()
+    rig.tick(5)
+    rig.teleop([float("nan")] * 7)
+    assert rig.tick().mode is Mode.HOLD
+    rig.start(Mode.TELEOP)
+    rig.teleop([float("nan")] * 7)
+    command = rig.tick()
+    assert command.mode is Mode.FAULT
+    assert "NaN" in command.reason
+    assert rig.controller.counters["rejected_teleop_invalid"] == 2
+
+
+def test_fault_is_left_by_hold_only_and_not_while_its_cause_persists() -> None:
+    rig = Rig()
+    rig.start(Mode.POLICY)
+    lost_state(rig)
+    rig.tick(100)
+    rig.chunk()
+    for mode in (Mode.POLICY, Mode.TELEOP):
+        reply = rig.ask(mode)
+        assert not reply.success
+        assert "ask for HOLD first" in reply.message
+    reply = rig.ask(Mode.HOLD)
+    assert not reply.success
+    assert "no joint state" in reply.message
+    rig.arm_speaks = True
+    assert rig.tick(100).mode is Mode.FAULT  # the joint state is back: nobody has asked yet
+    assert rig.ask(Mode.HOLD).success
+    assert rig.tick().mode is Mode.HOLD
+    assert rig.tick().reason == "holding"
+
+
+def test_leaving_fault_starts_from_the_measured_arm_if_it_was_moved() -> None:
+    rig = Rig()
+    rig.tick(5)
+    rig.ask(Mode.FAULT)
+    rig.stiffness = 0.0
+    rig.arm = READY + 0.2
+    rig.tick(3)
+    assert rig.ask(Mode.HOLD).success
+    assert rig.tick().position.tolist() == (READY + 0.2).tolist()
+
+
+def test_the_clock_going_back_starts_over_in_hold() -> None:
+    rig = Rig()
+    rig.start(Mode.POLICY)
+    rig.tick(15)
+    rig.chunk(speed=0.3)
+    rig.tick(20)
+    rig.now_ns = 5_000 * MS
+    rig.arm = READY + 0.3
+    command = rig.tick()
+    assert command is None  # what was measured is of another time
+    command = rig.tick(2)
+    assert command.mode is Mode.HOLD
+    assert command.position.tolist() == (READY + 0.3).tolist()
+    assert rig.controller.counters["clock_resets"] == 1
+    rig.start(Mode.POLICY)
+
+
+def test_the_clock_going_back_does_not_clear_a_fault() -> None:
+    rig = Rig()
+    rig.tick(5)
+    rig.ask(Mode.FAULT)
+    rig.now_ns = 5_000 * MS
+    rig.tick(3)
+    assert rig.controller.mode is Mode.FAULT
+
+
+# -- what else comes in -----------------------------------------------------------------------------------------------
+
+
+def test_teleop_messages_that_cannot_be_meant_are_refused_by_cause() -> None:
+    rig = Rig()
+    rig.tick(5)
+    controller, now = rig.controller, rig.now_ns
+    controller.on_teleop(PROFILE.joints[:6], [0.0] * 6, now)
+    controller.on_teleop(PROFILE.joints, [0.0] * 6, now)
+    controller.on_teleop(PROFILE.joints, list(np.rad2deg(READY)), now)
+    controller.on_teleop(PROFILE.joints, list(READY), now, now - 600 * MS)
+    controller.on_teleop(PROFILE.joints, list(READY), now, now)
+    controller.on_teleop(PROFILE.joints, list(READY), now, now)
+    counters = controller.counters
+    assert counters["rejected_teleop_joints"] == 2
+    assert counters["rejected_teleop_out_of_range"] == 1
+    assert counters["rejected_teleop_old"] == 2
+    assert counters["rejected"] == 5
+
+
+def test_joint_states_that_cannot_be_used_are_counted_and_do_not_refresh() -> None:
+    rig = Rig()
+    rig.tick(5)
+    rig.arm_speaks = False
+    for _ in range(25):
+        rig.controller.on_joint_state(PROFILE.joints, [0.0] * 3, [], rig.now_ns)
+        rig.controller.on_joint_state(["elsewhere"], [0.0], [], rig.now_ns)
+        rig.tick()
+    assert rig.controller.mode is Mode.FAULT
+    assert rig.controller.counters["rejected_state"] == 50
+
+
+def test_a_driver_without_velocities_may_write_nan_for_them() -> None:
+    rig = Rig()
+    rig.controller.on_joint_state(PROFILE.joints, list(READY), [float("nan")] * 7, rig.now_ns)
+    assert rig.controller.tick(rig.now_ns).velocity.tolist() == [0.0] * 7
+
+
+def test_an_arm_that_moves_at_the_start_is_braked_from_its_velocity() -> None:
+    rig = Rig()
+    rig.controller.on_joint_state(PROFILE.joints, list(READY), [0.5, 99.0, 0, 0, 0, 0, 0], rig.now_ns)
+    command = rig.controller.tick(rig.now_ns)
+    assert 0.39 < command.velocity[0] < 0.5
+    assert command.velocity[1] <= 2.62
+
+
+def test_two_arms_with_two_grippers_are_one_vector_in_the_layout_s_order() -> None:
+    arm, gripper = PROFILE.arms[0], PROFILE.grippers[0]
+    left = replace(arm, name="left", joints=tuple(replace(j, name=f"l_{j.name}") for j in arm.joints))
+    right = replace(arm, name="right", joints=tuple(replace(j, name=f"r_{j.name}") for j in arm.joints))
+    names = (*(j.name for j in left.joints), "left", *(j.name for j in right.joints), "right")
+    profile = replace(
+        PROFILE,
+        name="twin",
+        arms=(left, right),
+        grippers=(replace(gripper, name="left"), replace(gripper, name="right")),
+        state_names=names,
+        action_names=names,
+    )
+    controller = Controller(profile)
+    controller.on_joint_state(profile.joints[7:], list(READY + 0.1), [], 1)
+    controller.on_joint_state(profile.joints[:7], list(READY), [], 1)
+    now = 10 * PERIOD_NS
+    assert controller.tick(now).position.tolist() == [*READY, *(READY + 0.1)]
+    controller.on_teleop(names, [*READY, 0.0, *(READY + 0.1), 0.08], now)
+    assert controller.request_mode(Mode.TELEOP, now).success
+    assert controller.tick(now + PERIOD_NS).grippers == {"left": 0.0, "right": 0.08}

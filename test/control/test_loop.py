@@ -1,0 +1,148 @@
+"""The control loop, on a clock that tests can bend."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from f1_ros.control.clock import WallClock
+from f1_ros.control.loop import RateLoop, SystemMonotonic, enter_realtime
+from f1_ros.errors import ConfigError
+
+MS = 1_000_000
+PERIOD = 10 * MS
+
+
+class FakeTime:
+    """A monotonic clock that only sleeping and working move."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.oversleep: dict[int, int] = {}
+
+    def now_ns(self) -> int:
+        return self.now
+
+    def sleep_until(self, deadline_ns: int) -> None:
+        if deadline_ns > self.now:
+            self.now = deadline_ns + self.oversleep.get(deadline_ns // MS, 0)
+
+
+class Line:
+    """ROS time = 1000 s + rate * monotonic time; None where it stands still."""
+
+    def __init__(self, rate: float = 1.0) -> None:
+        self.rate = rate
+        self.still: range = range(0)
+
+    def at(self, monotonic_ns: int) -> int | None:
+        if monotonic_ns // MS in self.still:
+            return None
+        return 1_000_000 * MS + round(self.rate * monotonic_ns)
+
+
+def run(clock: Line, fake: FakeTime, until_ms: int, work=lambda ms: 0):
+    ticks: list[tuple[float, float]] = []  # (began, ROS time since 1000 s), ms
+
+    def tick(ros_ns: int) -> None:
+        ticks.append((fake.now / MS, ros_ns / MS - 1_000_000))
+        fake.now += work(fake.now // MS) * MS
+
+    loop = RateLoop(PERIOD, clock, monotonic=fake)
+    loop.run(tick, lambda: fake.now >= until_ms * MS)
+    return ticks, loop.stats()
+
+
+def test_ticks_fall_on_the_grid_and_nothing_is_missed() -> None:
+    ticks, stats = run(Line(), FakeTime(), 50)
+    assert ticks == [(0, 0), (10, 10), (20, 20), (30, 30), (40, 40)]
+    assert (stats.ticks, stats.missed, stats.late) == (5, 0, 0)
+    assert stats.period_error_max_s == 0.0
+
+
+def test_a_wake_up_that_is_late_is_told_its_deadline_s_time() -> None:
+    fake = FakeTime()
+    fake.oversleep = {20: 3 * MS, 40: 6 * MS}
+    ticks, stats = run(Line(), fake, 60)
+    assert ticks == [(0, 0), (10, 10), (23, 20), (30, 30), (46, 40), (51, 50)]  # the last keeps half a period away
+    assert (stats.missed, stats.late) == (0, 1)
+    assert stats.period_error_max_s == pytest.approx(0.006)
+
+
+def test_deadlines_that_passed_with_the_next_one_are_left_out_and_never_made_up_for() -> None:
+    ticks, stats = run(Line(), FakeTime(), 100, work=lambda ms: 37 if ms == 20 else 0)
+    assert ticks == [(0, 0), (10, 10), (20, 20), (57, 50), (62, 60), (70, 70), (80, 80), (90, 90)]
+    assert (stats.ticks, stats.missed, stats.late) == (8, 2, 1)
+
+
+def test_half_speed_simulation_ticks_half_as_often() -> None:
+    ticks, stats = run(Line(rate=0.5), FakeTime(), 80)
+    assert ticks == [(0, 0), (20, 10), (40, 20), (60, 30)]
+    assert stats.period_error_max_s == 0.0
+
+
+def test_while_time_stands_still_no_tick_runs_and_none_is_missed() -> None:
+    clock = Line()
+    clock.still = range(25, 500)
+    ticks, stats = run(clock, FakeTime(), 530)
+    assert [ros for _, ros in ticks] == [0, 10, 20, 500, 510, 520]
+    assert stats.missed == 0
+    assert stats.period_error_max_s == 0.0
+
+
+def test_statistics_look_back_on_a_window() -> None:
+    fake = FakeTime()
+    fake.oversleep = {50: 4 * MS}
+    loop = RateLoop(PERIOD, Line(), monotonic=fake, window=20)
+    loop.run(lambda ros_ns: None, lambda: fake.now >= 200 * MS)
+    assert loop.stats().period_error_max_s == pytest.approx(0.004)
+    loop.run(lambda ros_ns: None, lambda: fake.now >= 800 * MS)
+    assert loop.stats().period_error_max_s == 0.0
+
+
+def test_stop_is_heard_within_a_tenth_of_a_second_even_at_a_low_rate() -> None:
+    stop = threading.Event()
+    loop = RateLoop(3600 * 1000 * MS, WallClock())
+    thread = threading.Thread(target=loop.run, args=(lambda ros_ns: None, stop.is_set))
+    thread.start()
+    stop.set()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+
+
+def test_what_a_tick_raises_ends_the_loop() -> None:
+    def tick(ros_ns: int) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        RateLoop(PERIOD, Line(), monotonic=FakeTime()).run(tick, lambda: False)
+
+
+def test_the_system_s_clock_sleeps_to_its_deadline_and_not_less() -> None:
+    clock = SystemMonotonic()
+    deadline = time.monotonic_ns() + 20 * MS
+    clock.sleep_until(deadline)
+    assert clock.now_ns() >= deadline
+    clock.sleep_until(deadline - 1000 * MS)  # a deadline that has passed returns at once
+
+
+def test_realtime_says_what_is_in_force() -> None:
+    answer = []
+
+    def ask() -> None:
+        answer.append((enter_realtime(1), os.sched_getscheduler(0) == os.SCHED_FIFO))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    realtime, is_fifo = answer[0]
+    assert realtime.fifo is is_fifo
+    assert bool(realtime.detail) is not (realtime.fifo and realtime.locked)
+
+
+def test_misuse_is_refused() -> None:
+    with pytest.raises(ConfigError, match="period is 0"):
+        RateLoop(0, Line())
+    with pytest.raises(ConfigError, match="priority 0"):
+        enter_realtime(0)
