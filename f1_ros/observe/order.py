@@ -29,11 +29,6 @@ class StampOrder:
         self._newest: int | None = None
         self._late = 0
 
-    @property
-    def newest_ns(self) -> int | None:
-        """Newest stamp since the start or the last reset, ns."""
-        return self._newest
-
     def judge(self, stamp_ns: int) -> Order:
         """Judge the next message's stamp. RESET: forget what came before, this message is the first of the new."""
         if self._newest is None or stamp_ns > self._newest:

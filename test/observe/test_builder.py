@@ -17,6 +17,7 @@ from f1_ros.errors import ConfigError
 from f1_ros.observe.builder import ObservationBuilder, Refusal
 from f1_ros.observe.frames import CompressedFrame, Frame, ImageFrame
 from f1_ros.observe.health import HealthLimits, Level, Status
+from f1_ros.observe.joint_state import joint_sources
 from f1_ros.observe.observation import Observation
 from f1_ros.robots.profile import load_profile
 
@@ -317,6 +318,34 @@ def test_figures_of_a_healthy_camera() -> None:
 def test_a_policy_that_does_not_fit_the_robot_is_refused(change: dict[str, object], cause: str) -> None:
     with pytest.raises(ConfigError, match=cause):
         ObservationBuilder.for_robot(dataclasses.replace(SPEC, **change), PROFILE)  # type: ignore[arg-type]
+
+
+def test_cameras_in_another_order_are_refused() -> None:
+    cameras = [PROFILE.camera(name) for name in ("wrist", "front")]
+    with pytest.raises(ConfigError, match=r"wants the cameras \('front', 'wrist'\)"):
+        ObservationBuilder(SPEC, cameras, joint_sources(PROFILE, SPEC.state_names), 20 * MS)
+
+
+def test_topics_to_subscribe_to_are_those_of_the_profile() -> None:
+    builder = ObservationBuilder.for_robot(dataclasses.replace(SPEC, cameras=("front",)), PROFILE)
+    assert builder.camera_topics == {"front": "/camera/front/color/image_raw"}
+    assert builder.joint_topics == (ARM, HAND)
+
+
+def test_a_camera_of_30_hz_and_one_of_20_hz_give_an_observation_each_step() -> None:
+    builder = ObservationBuilder.for_robot(SPEC, PROFILE)
+    observations = 0
+    for ms in range(3000):
+        stamp = START + ms * MS
+        if ms % 10 == 0:
+            builder.add_joint_state(ARM, stamp, ARM_JOINTS, [0.0] * 7, stamp)
+            builder.add_joint_state(HAND, stamp, FINGERS, [0.0, 0.0], stamp)
+        for camera, period in (("front", 100 / 3), ("wrist", 50)):
+            if int(ms / period) == int((ms - 1) / period) and ms > 0:
+                continue
+            ready = builder.add_frame(camera, stamp, picture(ms), stamp)
+            observations += ready is not None and isinstance(builder.build(ready, stamp), Observation)
+    assert observations >= 48  # 60 steps, the first 9 or 10 without a history
 
 
 @given(
