@@ -252,7 +252,7 @@ def franka(options: FrankaOptions) -> BringUp:
                 executable="expert_node",
                 on_exit=OnExit.KEEP_OTHERS,
                 role="scripted teleoperator",
-                parameters={**clock, "profile": options.profile},
+                parameters={"profile": options.profile},  # it goes by the stamps of what it hears
             )
         )
     return BringUp("franka", tuple(processes))

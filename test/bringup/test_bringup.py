@@ -40,7 +40,7 @@ def test_the_whole_simulated_system(tmp_path: Path) -> None:
     assert parameters(system, "policy_node")["policy"] == str(tmp_path)
     assert parameters(system, "sim_node")["seed"] == 3
     follows_sim_time = [p.name for p in system.processes if p.parameters.get("use_sim_time")]
-    assert follows_sim_time == ["action_node", "observation_node", "policy_node", "expert_node"]
+    assert follows_sim_time == ["action_node", "observation_node", "policy_node"]
 
 
 def test_commands_outlive_perception_and_nothing_outlives_the_commands(tmp_path: Path) -> None:
