@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 REPO = Path(__file__).parents[2]
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 _domains = itertools.count(os.getpid())
 
 
@@ -142,3 +143,30 @@ def ros(tmp_path: Path) -> Iterator[Ros]:
         yield system
     finally:
         system.close()
+
+
+@pytest.fixture(scope="session")
+def untrained_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy directory of the belt policy's form, with random weights: it runs, and knows nothing."""
+    import torch
+
+    from f1_ros.engine.policy import PolicyFile
+    from f1_ros.engine.protocol import PolicySpec
+    from f1_ros.model.config import F1Config
+    from f1_ros.model.f1 import F1Model
+    from f1_ros.train.export import write_policy
+
+    settings = yaml.safe_load((REPO / "config" / "train" / "belt.yaml").read_text())
+    network = json.loads((REPO / "config" / "train" / settings["network"]).read_text())
+    spec = PolicySpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings["spec"].items()})
+    torch.manual_seed(0)
+    stats = {"mode": "mean_std", "mean": [0.0] * 8, "std": [0.01] * 8}
+    folder = tmp_path_factory.mktemp("policy") / "untrained"
+    write_policy(
+        folder,
+        F1Model(F1Config.from_dict(network)),
+        PolicyFile(spec, tuple(settings["relative_actions"])),
+        {"observation.state": stats, "action": stats},
+        settings["words"],
+    )
+    return folder
