@@ -247,8 +247,14 @@ class Controller:
 
     # -- what goes out ------------------------------------------------------------------------------------------------
 
-    def tick(self, now_ns: int) -> Command | None:
-        """Decide the command for the period that starts now; None until every joint has been heard of."""
+    def tick(self, now_ns: int, *, sending: bool = True) -> Command | None:
+        """Decide the command for the period that starts now; None until every joint has been heard of.
+
+        Args:
+            now_ns: the time now, ns.
+            sending: whether the command will reach the robot. Until it does, HOLD follows the measured joints, so
+                that the first command that goes out is where the arm is then.
+        """
         if self._now_ns is not None and now_ns < self._now_ns - _CLOCK_RESET_NS:
             self._restart()
         self._now_ns = now_ns
@@ -260,6 +266,8 @@ class Controller:
             fastest = np.array(self._limiter.limits.velocity)
             self._limiter.reset(self._measured.position, np.clip(self._measured.velocity, -fastest, fastest))
             self._anchored = True
+        elif not sending and self.mode is Mode.HOLD and self._measured.finite:
+            self._limiter.reset(self._measured.position)
         problem = self._watch.problem(self.mode, self._limiter.position, now_ns)
         if problem is not None:
             self._fault(*problem)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from f1_ros.control.blend import Blend
 from f1_ros.control.limits import JointLimits, Limiter
 from f1_ros.robots.profile import Teleop
 
@@ -35,16 +34,20 @@ class LeaderFollower:
     def __init__(self, limits: JointLimits, teleop: Teleop, period_s: float) -> None:
         self._teleop = teleop
         slow = limits.scaled(velocity=teleop.approach_velocity, acceleration=teleop.approach_acceleration)
-        self._approach = Limiter(slow, period_s)
+        self._slow = Limiter(slow, period_s)
+        # An arm that is engaged at speed brakes as fast as it can: at the approach's own acceleration it would run on
+        # for half a radian.
+        self._brisk = Limiter(limits.scaled(velocity=teleop.approach_velocity), period_s)
+        self._approach = self._slow
+        self._slow_velocity = np.array(slow.velocity)
         self._fastest = np.array(limits.velocity)
         self._last: tuple[Array, Array] | None = None  # what `target` gave last
-        self._blend_acceleration = min(slow.acceleration)
         self._line: tuple[Array, Array] | None = None  # from, to
         self._since_ns = 0
         self._interval_ns: float | None = None  # of the leader's messages, smoothed
         self._engaged = False
         self._aligned = False
-        self._blend: Blend | None = None
+        self._aligned_ns: int | None = None  # since when the approach is being faded out
         self._distance = 0.0
 
     @property
@@ -77,14 +80,15 @@ class LeaderFollower:
 
     def engage(self, position: Array, velocity: Array) -> None:
         """Start from where the arm is commanded to be: (joints,) rad and rad/s."""
+        self._approach = self._brisk if (np.abs(velocity) > self._slow_velocity).any() else self._slow
         self._approach.reset(position, velocity)
-        self._engaged, self._aligned, self._blend, self._last = True, False, None, None
+        self._engaged, self._aligned, self._aligned_ns, self._last = True, False, None, None
 
     def release(self) -> None:
         """Forget the leader: its next message starts a new line, and a new approach is needed."""
         self._line = self._last = None
         self._engaged = self._aligned = False
-        self._blend = self._interval_ns = None
+        self._aligned_ns = self._interval_ns = None
 
     def target(self, now_ns: int) -> tuple[Array, Array] | None:
         """Position (rad) and velocity (rad/s) for `now_ns`, once a tick; None without a message or not engaged."""
@@ -94,23 +98,29 @@ class LeaderFollower:
         return self._last
 
     def _follow(self, leader: Array, velocity: Array, now_ns: int) -> tuple[Array, Array]:
-        if not self._aligned:
-            step = self._approach.step(leader, velocity)
-            self._distance = float(np.abs(leader - step.position).max())
-            if self._distance > self._teleop.aligned_within:
-                return step.position, step.velocity
-            self._aligned = True
-            self._blend = Blend.within(
-                now_ns,
-                step.position - leader,
-                step.velocity - velocity,
-                least_s=_BLEND_S,
-                acceleration=self._blend_acceleration,
-            )
-        if self._blend is not None:
-            offset, rate = self._blend.at(now_ns)
-            leader, velocity = leader + offset, velocity + rate
-        return leader, velocity
+        if self._aligned and self._aligned_ns is None:
+            return leader, velocity
+        slow, slow_velocity = self._approached(leader, velocity)
+        self._distance = float(np.abs(leader - slow).max())
+        if not self._aligned and self._distance <= self._teleop.aligned_within:
+            self._aligned, self._aligned_ns = True, now_ns
+        if self._aligned_ns is None:
+            return slow, slow_velocity
+        # A weighted mean of the two: whatever the leader's velocity does meanwhile, the target lies between them.
+        s = (now_ns - self._aligned_ns) * 1e-9 / _BLEND_S
+        if s >= 1.0:
+            self._aligned_ns = None
+            return leader, velocity
+        weight, rate = s * s * (3.0 - 2.0 * s), 6.0 * s * (1.0 - s) / _BLEND_S
+        gap = leader - slow
+        return slow + weight * gap, slow_velocity + weight * (velocity - slow_velocity) + rate * gap
+
+    def _approached(self, leader: Array, velocity: Array) -> tuple[Array, Array]:
+        step = self._approach.step(leader, velocity)
+        if self._approach is self._brisk and (np.abs(step.velocity) <= self._slow_velocity).all():
+            self._approach = self._slow
+            self._slow.reset(step.position, step.velocity)
+        return step.position, step.velocity
 
     def _on_line(self, line: tuple[Array, Array], now_ns: int) -> tuple[Array, Array]:
         start, end = line

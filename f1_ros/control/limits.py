@@ -246,25 +246,31 @@ class Limiter:
 
     def _step_joint(self, i: int, goal: float, speed: float) -> tuple[float, float, float]:
         limits = self.limits
-        lower, upper = limits.lower[i], limits.upper[i]
-        max_a, jerk = limits.acceleration[i], limits.jerk[i]
+        lower, upper, max_a, jerk = limits.lower[i], limits.upper[i], limits.acceleration[i], limits.jerk[i]
         p, v, a = float(self._position[i]), float(self._velocity[i]), float(self._acceleration[i])
-        low, high = stopping_range(v, a, max_a, jerk)
-        # A joint that was found outside may be no further out after the step than where it would stop now.
-        floor, ceiling = min(lower, p + low), max(upper, p + high)
-        # No faster through the target than what can stop between it and the limit.
         fastest = _FASTEST_TARGET * limits.velocity[i]
-        forward = min(fastest, _stoppable_speed(upper - goal, max_a, jerk))
-        backward = min(fastest, _stoppable_speed(goal - lower, max_a, jerk))
-        speed = min(max(speed, -backward), forward)
+        speed = min(max(speed, -fastest), fastest)
+        ample = _ample_stop(speed, 0.0, max_a, jerk)
+        if goal - ample < lower or goal + ample > upper:
+            # No faster through the target than what can stop between it and the limit.
+            speed = max(speed, -_stoppable_speed(goal - lower, max_a, jerk))
+            speed = min(speed, _stoppable_speed(upper - goal, max_a, jerk))
+        floor = ceiling = None
         for target_speed in (speed, 0.0) if speed != 0.0 else (0.0,):
             planned = self._plan(i, (p, v, a), goal, target_speed)
             if planned is None:
                 continue
             new_p, new_v, new_a = planned
+            ample = _ample_stop(new_v, new_a, max_a, jerk)
+            if lower <= new_p - ample and new_p + ample <= upper:  # most ticks: nowhere near a limit
+                return planned
+            if floor is None or ceiling is None:
+                # A joint that was found outside may be no further out after the step than where it would stop now.
+                low, high = stopping_range(v, a, max_a, jerk)
+                floor, ceiling = min(lower, p + low), max(upper, p + high)
             low, high = stopping_range(new_v, new_a, max_a, jerk)
             if new_p + low >= floor and new_p + high <= ceiling:
-                return new_p, new_v, new_a
+                return planned
         shift, new_v, new_a = braking_step(v, a, max_a, jerk, self.period_s)
         return p + shift, new_v, new_a
 
@@ -331,6 +337,12 @@ def _stop_phases(v: float, a: float, max_acceleration: float, jerk: float) -> tu
 
 def _integrate(p: float, v: float, a: float, jerk: float, t: float) -> tuple[float, float, float]:
     return p + t * (v + t * (a / 2.0 + t * jerk / 6.0)), v + t * (a + t * jerk / 2.0), a + t * jerk
+
+
+def _ample_stop(velocity: float, acceleration: float, max_acceleration: float, jerk: float) -> float:
+    # More than any stop takes, cheaply: its highest speed for longer than its three phases last.
+    speed = abs(velocity) + acceleration * acceleration / (2.0 * jerk)
+    return speed * (speed / max_acceleration + (abs(acceleration) + 2.0 * max_acceleration) / jerk)
 
 
 def _stoppable_speed(distance: float, acceleration: float, jerk: float) -> float:

@@ -41,6 +41,17 @@ def test_the_first_command_is_where_the_arm_is_and_hold_stays_there() -> None:
     assert rig.tick(100).position.tolist() == (READY + 0.1).tolist()
 
 
+def test_until_commands_are_sent_hold_follows_an_arm_that_is_moved_by_hand() -> None:
+    rig = Rig()
+    rig.tick(5)
+    moved = READY + 0.3
+    rig.now_ns += PERIOD_NS
+    rig.joint_state(moved)
+    assert rig.controller.tick(rig.now_ns, sending=False).position.tolist() == moved.tolist()
+    rig.arm = READY  # from the first command that is sent on, the arm is held where it was then
+    assert rig.tick().position.tolist() == moved.tolist()
+
+
 def test_joint_state_may_come_in_parts_in_any_order_with_other_joints_in_it() -> None:
     controller = Controller(PROFILE)
     names = ["other_joint", *PROFILE.joints[6:2:-1]]
