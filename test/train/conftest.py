@@ -10,65 +10,7 @@ import pytest
 
 from f1_ros.model.config import F1Config
 
-TREE = {
-    "und_expert_config": {
-        "text_config": {
-            "hidden_size": 16,
-            "intermediate_size": 32,
-            "num_attention_heads": 2,
-            "num_hidden_layers": 2,
-            "num_key_value_heads": 1,
-            "head_dim": 8,
-            "vocab_size": 32,
-        },
-        "vision_config": {
-            "model_type": "keypoint_conv",
-            "hidden_size": 16,
-            "image_size": 16,
-            "channels": [4, 4],
-            "keypoints": 4,
-            "grid": 2,
-            "cameras": 2,
-        },
-    },
-    "gen_expert_config": {
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_attention_heads": 2,
-        "num_hidden_layers": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 8,
-        "vocab_size": 32,
-        "pn": "1_2_4",
-        "temporal_conv_kernel_size": 3,
-        "temporal_conv_stride": 3,
-        "num_resolutions": 2,
-        "vae": {
-            "vocab_size": 16,
-            "z_channels": 4,
-            "ch": 8,
-            "ch_mult": [1, 1],
-            "num_res_blocks": 1,
-            "patch": 2,
-            "norm_groups": 4,
-            "share_quant_resi": 4,
-        },
-    },
-    "act_expert_config": {
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_attention_heads": 2,
-        "num_hidden_layers": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 8,
-        "vocab_size": 32,
-    },
-    "chunk_size": 4,
-    "max_action_dim": 8,
-    "max_state_dim": 8,
-    "tokenizer_max_length": 4,
-    "num_steps": 2,
-}
+TREE = json.loads((Path(__file__).parent / "tiny_network.json").read_text())
 
 
 @pytest.fixture

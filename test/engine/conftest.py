@@ -1,0 +1,60 @@
+"""An untrained policy directory, and an observation that fits it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from f1_ros.engine.policy import PolicyFile
+from f1_ros.engine.protocol import PolicySpec
+from f1_ros.model.config import F1Config
+from f1_ros.model.f1 import F1Model
+from f1_ros.observe.observation import Observation
+from f1_ros.train.export import write_policy
+
+NAMES = (*(f"fr3_joint{i}" for i in range(1, 8)), "gripper")
+STATS = {"mode": "mean_std", "mean": [0.0] * 8, "std": [1.0] * 8}
+
+
+@pytest.fixture(scope="session")
+def policy_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policy")
+    torch.manual_seed(0)
+    network = F1Model(F1Config.from_json(Path(__file__).parents[1] / "train" / "tiny_network.json"))
+    spec = PolicySpec(
+        name="tiny",
+        robot="franka",
+        cameras=("front", "wrist"),
+        image_size=16,
+        history_resize=16,
+        history_size=16,
+        history_offsets=(-2, -1, 0),
+        foresight_offset=1,
+        step_s=0.05,
+        first_step_offset=1,
+        state_names=NAMES,
+        action_names=NAMES,
+        chunk_size=4,
+        default_instruction="pick the cube",
+    )
+    file = PolicyFile(spec, relative_actions=(True,) * 7 + (False,), foresight_top_k=1, foresight_top_p=1.0)
+    write_policy(folder, network, file, {"observation.state": STATS, "action": STATS}, ["pick", "the", "cube"])
+    return folder
+
+
+@pytest.fixture
+def observation() -> Observation:
+    draw = np.random.default_rng(0)
+    return Observation(
+        stamp_ns=200,
+        cameras=("front", "wrist"),
+        camera_stamps_ns=(200, 201),
+        images=draw.uniform(-1, 1, (2, 3, 16, 16)).astype(np.float32),
+        history=draw.integers(0, 255, (3, 3, 16, 16)).astype(np.uint8),
+        history_stamps_ns=(100, 150, 200),
+        state_names=NAMES,
+        state=np.linspace(-0.3, 0.4, 8),
+    )

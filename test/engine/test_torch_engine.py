@@ -1,0 +1,143 @@
+"""The eager engine: what it gives, what it refuses, and that its cache changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from f1_ros.engine import open_engine
+from f1_ros.engine.policy import load_policy_file, load_spec
+from f1_ros.errors import CheckpointError, ConfigError, EngineError, F1Error
+from f1_ros.observe.observation import Observation
+
+
+def changed(observation: Observation, **fields: object) -> Observation:
+    return dataclasses.replace(observation, **fields)  # type: ignore[arg-type]
+
+
+def copy(policy_dir: Path, folder: Path) -> Path:
+    shutil.copytree(policy_dir, folder)
+    return folder
+
+
+def test_known_history_frames_give_the_same_result_as_new_ones(policy_dir: Path, observation: Observation) -> None:
+    draw = np.random.default_rng(1)
+    newest = draw.integers(0, 255, (1, 3, 16, 16)).astype(np.uint8)
+    later = changed(
+        observation,
+        stamp_ns=250,
+        history=np.concatenate([observation.history[1:], newest]),
+        history_stamps_ns=(150, 200, 250),
+    )
+    used, fresh = open_engine(policy_dir), open_engine(policy_dir)
+    used.infer(observation, "pick the cube", seed=1)
+    one, other = (engine.infer(later, "pick the cube", seed=2) for engine in (used, fresh))
+    assert np.allclose(one.actions, other.actions, atol=1e-6)
+    assert one.foresight is not None and other.foresight is not None
+    assert np.array_equal(one.foresight.codes, other.foresight.codes)
+
+
+def test_a_clock_reset_forgets_the_frames_of_before(policy_dir: Path, observation: Observation) -> None:
+    engine, fresh = open_engine(policy_dir), open_engine(policy_dir)
+    engine.infer(changed(observation, history_stamps_ns=(100, 150, 900)), "pick the cube", seed=1)
+    # After the reset other frames come under stamps that were seen before.
+    other = changed(observation, history=255 - observation.history, history_stamps_ns=(50, 100, 150))
+    result, expected = (e.infer(other, "pick the cube", seed=1) for e in (engine, fresh))
+    assert np.array_equal(result.actions, expected.actions)
+
+
+def test_actions_are_relative_to_the_state_where_the_policy_says_so(policy_dir: Path, observation: Observation) -> None:
+    file = load_policy_file(policy_dir)
+    assert file.reference(observation.state).tolist() == [*observation.state[:7].tolist(), 0.0]
+
+
+def test_the_instruction_reaches_the_model(policy_dir: Path, observation: Observation) -> None:
+    engine = open_engine(policy_dir)
+    one, other = (engine.infer(observation, words, seed=1).actions for words in ("pick the cube", "cube"))
+    assert not np.array_equal(one, other)
+
+
+def test_a_missing_camera_is_masked_wherever_it_stands(policy_dir: Path, observation: Observation) -> None:
+    engine = open_engine(policy_dir)
+    both = engine.infer(observation, "pick", seed=1).actions
+    for index, name in enumerate(("front", "wrist")):
+        alone = changed(
+            observation, cameras=(name,), camera_stamps_ns=(200,), images=observation.images[index : index + 1]
+        )
+        assert not np.array_equal(engine.infer(alone, "pick", seed=1).actions, both)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"images": np.zeros((2, 3, 8, 8), np.float32)}, "images"),
+        ({"history": np.zeros((2, 3, 16, 16), np.uint8)}, "history"),
+        ({"cameras": ("front", "top")}, "cameras"),
+        ({"state": np.zeros(7)}, "state"),
+        ({"state": np.full(8, np.nan)}, "NaN"),
+        ({"state_names": ("a",) * 8}, "state"),
+    ],
+)
+def test_an_observation_that_does_not_fit_is_refused(
+    policy_dir: Path, observation: Observation, fields: dict[str, object], message: str
+) -> None:
+    with pytest.raises(EngineError, match=message):
+        open_engine(policy_dir).infer(changed(observation, **fields), "pick", seed=0)
+
+
+def test_actions_that_are_not_finite_never_come_out(
+    policy_dir: Path, observation: Observation, tmp_path: Path
+) -> None:
+    folder = copy(policy_dir, tmp_path / "p")
+    stats = json.loads((folder / "stats.json").read_text())
+    stats["action"]["std"] = [1e308] * 8
+    (folder / "stats.json").write_text(json.dumps(stats))
+    with pytest.raises(EngineError, match="NaN or infinity"), np.errstate(over="ignore"):
+        open_engine(folder).infer(observation, "pick", seed=0)
+
+
+def test_an_unknown_backend_is_refused(policy_dir: Path) -> None:
+    with pytest.raises(ConfigError, match="abacus"):
+        open_engine(policy_dir, backend="abacus")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("policy.json", None, "policy.json is missing"),
+        ("stats.json", None, "stats.json"),
+        ("stats.json", "{", "stats.json"),
+        ("stats.json", "[]", "stats.json"),
+        ("stats.json", '{"action": {}}', "observation.state"),
+        ("policy.json", "{}", "spec"),
+        ("tokenizer.json", None, "tokenizer.json"),
+        ("model.safetensors", "", "model.safetensors"),
+    ],
+)
+def test_an_incomplete_policy_names_its_file(
+    policy_dir: Path, tmp_path: Path, name: str, content: str | None, message: str
+) -> None:
+    folder = copy(policy_dir, tmp_path / "p")
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_text(content)
+    with pytest.raises(F1Error, match=message):
+        open_engine(folder)
+
+
+def test_files_of_two_checkpoints_are_not_mixed(policy_dir: Path, tmp_path: Path) -> None:
+    folder = copy(policy_dir, tmp_path / "p")
+    policy = json.loads((folder / "policy.json").read_text())
+    policy["spec"]["chunk_size"] = 5
+    (folder / "policy.json").write_text(json.dumps(policy))
+    with pytest.raises(CheckpointError, match="disagree"):
+        open_engine(folder)
+
+
+def test_the_spec_can_be_read_without_the_weights(policy_dir: Path) -> None:
+    assert load_spec(policy_dir).cameras == ("front", "wrist")
