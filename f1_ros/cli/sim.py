@@ -20,6 +20,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     record.add_argument("--config", type=Path, help="belt configuration (default: the packaged config/sim/belt.yaml)")
     record.set_defaults(run=_record)
 
+    evaluate = commands.add_parser("eval", help="how often a policy picks the cube from the moving belt")
+    who = evaluate.add_mutually_exclusive_group(required=True)
+    who.add_argument("--policy", type=Path, metavar="DIR", help="policy directory")
+    who.add_argument("--expert", action="store_true", help="the scripted expert instead of a policy")
+    evaluate.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes (default 100)")
+    evaluate.add_argument("--seed", type=int, default=0, metavar="S", help="seed; never one of training's (default 0)")
+    evaluate.add_argument("--belt-speed", type=float, nargs=2, metavar=("MIN", "MAX"), help="range of speeds, m/s")
+    evaluate.add_argument("--direction", choices=("both", "+y", "-y"), default="both", help="where the belt moves")
+    evaluate.add_argument(
+        "--delay",
+        type=float,
+        default=0.15,
+        metavar="SECONDS",
+        help="the scene moves on for this long during an inference, or for the measured latency if longer",
+    )
+    evaluate.add_argument("--replan", type=int, default=3, metavar="STEPS", help="steps of 50 ms between inferences")
+    evaluate.add_argument("--sudden", action="store_true", help="the cube drops onto the belt as the episode starts")
+    evaluate.add_argument("--instruction", help="instruction (default: the policy's own)")
+    evaluate.add_argument("--goal", type=float, metavar="RATE", help="exit with 1 below this success rate (0 to 1)")
+    evaluate.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    evaluate.add_argument("--config", type=Path, help="belt configuration (default: the packaged config/sim/belt.yaml)")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    evaluate.set_defaults(run=_evaluate)
+
 
 def _record(args: argparse.Namespace) -> int:
     from f1_ros.sim.config import load_belt_config
@@ -39,3 +63,79 @@ def _record(args: argparse.Namespace) -> int:
     print(file=sys.stderr)
     print(f"{args.out}: {args.episodes} demonstrations, {steps} steps")
     return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    import dataclasses
+
+    import numpy as np
+
+    from f1_ros.cli.report import Report, Result
+    from f1_ros.errors import ConfigError
+    from f1_ros.sim.config import load_belt_config
+    from f1_ros.sim.evaluate import EvaluationSettings, evaluate
+
+    if args.goal is not None and not 0.0 <= args.goal <= 1.0:
+        raise ConfigError(f"--goal is {args.goal}.", remedy="Give a rate from 0 to 1.")
+    belt = load_belt_config(args.config)
+    if args.belt_speed is not None:
+        belt = dataclasses.replace(belt, speed=tuple(args.belt_speed))
+    if args.direction != "both":
+        belt = dataclasses.replace(belt, direction=1 if args.direction == "+y" else -1)
+    settings = EvaluationSettings(
+        policy=args.policy,
+        episodes=args.episodes,
+        seed=args.seed,
+        belt=belt,
+        delay_s=args.delay,
+        replan_steps=args.replan,
+        sudden=args.sudden,
+        instruction=args.instruction,
+    )
+
+    def progress(done: int, picked: int) -> None:
+        print(f"\r{done} of {args.episodes} episodes, {picked} picked", end="", file=sys.stderr, flush=True)
+
+    found = evaluate(settings, workers=args.workers, progress=progress)
+    print(file=sys.stderr)
+    low, high = found.interval
+    rate_ok = args.goal is None or found.success_rate >= args.goal
+    goal = None if args.goal is None else f">= {args.goal:g}"
+    results = [
+        Result("success_rate", found.success_rate, goal=goal, ok=rate_ok),
+        Result("wilson_low", low),
+        Result("wilson_high", high),
+        Result("episodes", len(found.episodes)),
+        Result("binned_rate", found.binned_rate),
+    ]
+    if found.calibration_p95_ms is not None:
+        latencies = found.latencies_ms
+        results += [
+            Result("delay", found.delay_s, "s"),
+            Result("model_latency_p50_ms", float(np.percentile(latencies, 50)), "ms"),
+            Result("model_latency_p95_ms", float(np.percentile(latencies, 95)), "ms"),
+        ]
+    bands = found.bands(belt.speed)
+    report = Report(
+        command=" ".join(["f1-ros sim eval", str(args.policy) if args.policy else "--expert"]),
+        results=results,
+        details={
+            "failures": found.failures,
+            "speed_bands": bands,
+            "requested_delay_s": args.delay,
+            "calibration_latency_p95_ms": found.calibration_p95_ms,
+            "settings": {**dataclasses.asdict(settings), "policy": str(args.policy) if args.policy else None},
+            "runs": [{k: v for k, v in dataclasses.asdict(e).items() if k != "latencies_ms"} for e in found.episodes],
+        },
+    )
+    report.print_table()
+    if found.delay_s > args.delay and args.policy is not None:
+        print(f"The delay is {found.delay_s:.2f} s: the measured latency (95th percentile) exceeds --delay.")
+    for band in bands:
+        print(f"{band['from']:.2f}-{band['to']:.2f} m/s: {band['picked']} of {band['episodes']}")
+    if found.failures:
+        print(
+            "failures: " + ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in found.failures.items())
+        )
+    report.write(args.json)
+    return report.exit_status

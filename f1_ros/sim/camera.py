@@ -193,7 +193,8 @@ class EglRenderer:
             self._renderer(96, 96)
         except (ImportError, AttributeError, RuntimeError, OSError, mujoco.FatalError) as error:
             raise SimulationError(
-                f"EGL cannot be opened: {error}.", remedy="Install libegl1 and libgl1-mesa-dri, or use the ray renderer."
+                f"EGL cannot be opened: {error}.",
+                remedy="Install libegl1 and libgl1-mesa-dri, or use the ray renderer.",
             ) from error
 
     def render(self, snapshot: Snapshot, camera: str, width: int, height: int) -> Picture:

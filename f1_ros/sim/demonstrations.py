@@ -5,8 +5,8 @@
 What is written (N steps of all episodes, one after the other, at 20 Hz):
 
     front.npy, wrist.npy   (N, 96, 96, 3) uint8      RGB at the start of the step
-    state.npy              (N, 8) float32            measured joints (rad) and gripper width (m) at the start of the step
-    action.npy             (N, 8) float32            the clean command: where the command is to be at the end of the step
+    state.npy              (N, 8) float32            measured joints (rad), gripper width (m), at the step's start
+    action.npy             (N, 8) float32            the clean command: where it is to be at the step's end
     cube.npy               (N, 3) float32            cube in the base frame, m; NaN where there is none
     tool.npy               (N, 3) float32            point between the fingertips, m
     phase.npy              (N,) int8                 f1_ros.sim.expert.Phase; -1 in the pre-roll

@@ -15,7 +15,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from f1_ros.sim.kinematics import Array, ArmKinematics
+from f1_ros.sim.kinematics import ArmKinematics, Array
 from f1_ros.sim.scene import BELT_TOP, BIN_CENTRE, CUBE_REST_Z, GRIPPER_OPEN
 from f1_ros.sim.world import BeltWorld, Cube
 

@@ -61,7 +61,9 @@ class ArmKinematics:
         result: Array = step + null @ (_POSTURE_GAIN * (REST - joints))
         return result
 
-    def solve(self, position: Array, start: Array = REST, rotation: Array = HAND_DOWN, tolerance: float = 1e-3) -> Array:
+    def solve(
+        self, position: Array, start: Array = REST, rotation: Array = HAND_DOWN, tolerance: float = 1e-3
+    ) -> Array:
         """Joints (7,) within limits that put the tool at `position` (3,) m with `rotation`.
 
         Raises:

@@ -134,6 +134,10 @@ class PolicyRunner:
             self._pending.append(_Pending(now + self._delay_ns, self._infer(now)))
         self._ticks()
 
+    def infer_only(self) -> None:
+        """Run one inference whose chunk is thrown away, to measure its latency."""
+        self._infer(self._world.time_ns)
+
     def observation(self) -> Observation:
         """What the policy sees now, preprocessed as in the live system."""
         spec, now = self._spec, self._world.time_ns
@@ -153,7 +157,6 @@ class PolicyRunner:
         )
 
     def _infer(self, now: int) -> ActionChunk:
-        spec = self._spec
         observation = self.observation()
         began = time.perf_counter()
         result = self._engine.infer(observation, self._instruction, self._seed + self._chunks)
