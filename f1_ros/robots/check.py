@@ -185,24 +185,24 @@ def _layout(profile: RobotProfile, key: str, layout: tuple[str, ...]) -> Iterato
 
 
 def _numbers(profile: RobotProfile) -> Iterator[Problem]:
-    ranges: dict[str, tuple[float, float, float]] = {
-        "rates.control": (profile.rates.control, 10.0, 1000.0),
-        "rates.status": (profile.rates.status, 0.1, 100.0),
-        "timeouts.joint_state": (profile.timeouts.joint_state, 0.005, 5.0),
-        "timeouts.gripper_state": (profile.timeouts.gripper_state, 0.005, 60.0),
-        "timeouts.policy": (profile.timeouts.policy, 0.01, 60.0),
-        "timeouts.teleop": (profile.timeouts.teleop, 0.01, 10.0),
-        "match_tolerance_s": (profile.match_tolerance_s, 1e-4, 1.0),
-        "max_tracking_error": (profile.max_tracking_error, 1e-3, math.pi),
-        "scale": (profile.scale, 1e-3, 1.0),
-        "position_margin": (profile.position_margin, 0.0, 0.5),
-        "teleop.aligned_within": (profile.teleop.aligned_within, 1e-4, 0.5),
-        "teleop.approach_velocity": (profile.teleop.approach_velocity, 1e-3, 1.0),
-        "teleop.approach_acceleration": (profile.teleop.approach_acceleration, 1e-3, 1.0),
+    ranges: dict[str, tuple[float, float, float, str]] = {
+        "rates.control": (profile.rates.control, 10.0, 1000.0, "Hz"),
+        "rates.status": (profile.rates.status, 0.1, 100.0, "Hz"),
+        "timeouts.joint_state": (profile.timeouts.joint_state, 0.005, 5.0, "s"),
+        "timeouts.gripper_state": (profile.timeouts.gripper_state, 0.005, 60.0, "s"),
+        "timeouts.policy": (profile.timeouts.policy, 0.01, 60.0, "s"),
+        "timeouts.teleop": (profile.timeouts.teleop, 0.01, 10.0, "s"),
+        "match_tolerance_s": (profile.match_tolerance_s, 1e-4, 1.0, "s"),
+        "max_tracking_error": (profile.max_tracking_error, 1e-3, math.pi, "rad"),
+        "scale": (profile.scale, 1e-3, 1.0, "(a fraction)"),
+        "position_margin": (profile.position_margin, 0.0, 0.5, "rad"),
+        "teleop.aligned_within": (profile.teleop.aligned_within, 1e-4, 0.5, "rad"),
+        "teleop.approach_velocity": (profile.teleop.approach_velocity, 1e-3, 1.0, "(a fraction)"),
+        "teleop.approach_acceleration": (profile.teleop.approach_acceleration, 1e-3, 1.0, "(a fraction)"),
     }
-    for key, (value, low, high) in ranges.items():
+    for key, (value, low, high, unit) in ranges.items():
         if not low <= value <= high:
-            yield Problem(key, f"{value:g} is not in {low:g} .. {high:g}", "Give a value in s, Hz, rad or a fraction.")
+            yield Problem(key, f"{value:g} is out of range", f"Give {low:g} .. {high:g} {unit}.")
     for i, arm in enumerate(profile.arms):
         if arm.state.rate_hz > 0.0 and profile.timeouts.joint_state * arm.state.rate_hz < 2.0:
             yield Problem(
