@@ -1,0 +1,61 @@
+"""How a node's process starts and ends, whatever the node does."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from f1_ros.errors import ConfigError
+from f1_ros.nodes.parameters import NodeParameter, policy_dir
+
+ODD = Path(__file__).with_name("odd_node.py")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_takes_the_node_down_through_its_life_cycle(ros, number: int) -> None:
+    process = ros.start(ODD)
+    ros.until(lambda: "active" in ros.log(process), "active")
+    process.send_signal(number)
+    assert process.wait(timeout=10.0) == 0
+    assert ros.log(process).index("deactivated") < ros.log(process).index("cleaned up")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status", "says"),
+    [
+        ({"behaviour": "refuse"}, 2, "The file is wrong. Remedy: Correct it."),
+        ({"behaviour": "bug"}, 2, "nobody expected this"),
+        ({"behaviour": "crash"}, 1, "in a callback"),
+        ({"rate": 0.0}, 2, "Give 'rate' a float within 0.1 .. 10.0 (A rate, Hz.)."),
+        ({"rate": "fast"}, 2, "Give 'rate' a float within 0.1 .. 10.0 (A rate, Hz.)."),
+    ],
+)
+def test_a_node_that_cannot_run_ends_its_process_and_says_why(ros, parameters: dict, status: int, says: str) -> None:
+    process = ros.start(ODD, **parameters)
+    ros.until(lambda: process.poll() is not None, "the process ends")
+    assert process.returncode == status
+    assert says in ros.log(process)
+
+
+def test_a_node_that_hangs_at_its_end_is_ended_hard(ros) -> None:
+    process = ros.start(ODD, behaviour="hang")
+    ros.until(lambda: "active" in ros.log(process), "active")
+    assert ros.stop(process) == 1
+
+
+def test_a_numeric_parameter_has_bounds() -> None:
+    with pytest.raises(ConfigError, match="both bounds"):
+        NodeParameter("rate", 1.0, "A rate, Hz.")
+    with pytest.raises(ConfigError, match="both bounds"):
+        NodeParameter("name", "x", "A name.", lower=0, upper=1)
+
+
+def test_a_policy_is_found_from_here_or_below_the_share_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    assert policy_dir("mine") == Path("mine")
+    assert policy_dir("models/f1_belt").parts[-2:] == ("models", "f1_belt")
+    assert policy_dir("models/f1_belt").is_absolute()
+    assert policy_dir("/somewhere") == Path("/somewhere")
