@@ -15,7 +15,7 @@ from f1_ros.robots.profile import Teleop
 
 Array = NDArray[np.float64]
 
-_BLEND_S = 0.3
+_BLEND_S = 0.5
 # Shorter message intervals are a burst, longer ones a pause: neither is the leader's rate.
 _SHORTEST_NS, _LONGEST_NS = 2_000_000, 100_000_000
 # A line lasts a little longer than the interval, so that a message that is a tick late does not stop the arm.

@@ -192,7 +192,7 @@ class ActionNode(ManagedNode):
         with self._lock:
             self._now_ns = now_ns
             self._take_states(now_ns)
-            command = self._controller.tick(now_ns)
+            command = self._controller.tick(now_ns, sending=bool(self._commands))
         if command is not None:
             self._send(command, now_ns)
 
