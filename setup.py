@@ -40,7 +40,6 @@ setup(
             "observation_node = f1_ros.nodes.observation_node:main",
             "policy_node = f1_ros.nodes.policy_node:main",
             "perception_node = f1_ros.nodes.perception_node:main",
-            "perception_node = f1_ros.nodes.perception_node:main",
             "action_node = f1_ros.nodes.action_node:main",
             "sim_node = f1_ros.nodes.sim_node:main",
             "expert_node = f1_ros.nodes.expert_node:main",
