@@ -41,7 +41,7 @@ def report(recording: Recording, bare_ms: list[float]) -> Report:
     raw = {
         "period_error_p99_ms_windows_of_10_s": [s.period_error_p99_s * 1e3 for s in statuses[::100]],
         "camera_to_command_ms": latencies,
-        "model_latency_ms": [s * 1e3 for s in recording.model_latencies_s],
+        "model_latency_ms": recording.model_latencies_ms(),
         "bare_loop_period_error_ms_percentiles": {
             str(q): float(np.percentile(bare_ms, q)) for q in (50, 90, 99, 99.9, 100)
         },

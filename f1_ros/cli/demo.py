@@ -47,6 +47,7 @@ class DemoOptions:
         seconds: how long the policy runs, s.
         headless: no viewer window.
         belt_speed: m/s.
+        real_time_factor: simulated seconds per second; below 1 for a machine that does not keep up.
         seed: of simulation and policy.
 
     Raises:
@@ -59,6 +60,7 @@ class DemoOptions:
     seconds: float = 60.0
     headless: bool = False
     belt_speed: float = 0.15
+    real_time_factor: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -88,6 +90,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long the policy runs (default 60)")
     parser.add_argument("--belt-speed", type=float, default=0.15, metavar="M/S", help="default 0.15")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--real-time-factor", type=float, default=1.0, metavar="F", help="simulated seconds per second (default 1)"
+    )
     parser.add_argument("--headless", action="store_true", help="no window (also where there is no display)")
 
 
@@ -116,6 +121,7 @@ def demo_options(args: argparse.Namespace, out: Path) -> DemoOptions:
         seconds=args.seconds,
         headless=args.headless or not os.environ.get("DISPLAY"),
         belt_speed=args.belt_speed,
+        real_time_factor=args.real_time_factor,
         seed=args.seed,
     )
 
@@ -126,10 +132,10 @@ def describe(options: DemoOptions) -> BringUp:
         FrankaOptions(
             sim=True,
             policy=str(options.policy),
-            mode="teleop",
             teleop=True,
             seed=options.seed,
             belt_speed=options.belt_speed,
+            real_time_factor=options.real_time_factor,
             view=not options.headless,
         )
     )
@@ -159,23 +165,30 @@ def run_system(options: DemoOptions) -> Recording:
         Supervisor(describe(options), log_dir=logs) as system,
         DemoWatcher(recording, options.policy) as watcher,
     ):
-        stage = _Stages(system, watcher, recording, logs)
+        stage = _Stages(system, watcher, recording, logs, options.real_time_factor)
         say(f"Starting {len(system.pids)} processes (logs in {logs}) ...")
         stage.until(lambda: watcher.ready, START_TIMEOUT_S, "the system to come up")
         say("Teleoperation: the scripted expert picks a cube from the moving belt.")
         stage.until(
-            lambda: recording.counts.binned >= 1 and recording.picked_by_teleop >= 1,
+            lambda: watcher.ask_for("TELEOP") and recording.counts.binned >= 1,
             TELEOP_TIMEOUT_S,
             "teleoperation to pick a cube",
         )
         stage.until(lambda: watcher.ask_for("POLICY"), SWITCH_TIMEOUT_S, "the policy to take over")
         say("The policy has taken over; the belt moves on.")
         if options.episodes is None:
-            stage.run_for(options.seconds)
+            end_ns = recording.statuses[-1].time_ns + round(options.seconds * 1e9)
+            stage.until(
+                lambda: watcher.ask_for("POLICY") and recording.statuses[-1].time_ns >= end_ns,
+                options.seconds * 2 + SWITCH_TIMEOUT_S,
+                f"{options.seconds:.0f} simulated seconds",
+            )
         else:
             wanted = options.episodes
             stage.until(
-                lambda: recording.ended_for_policy >= wanted, CUBE_TIMEOUT_S * wanted, f"{wanted} cubes to be done"
+                lambda: watcher.ask_for("POLICY") and recording.ended_for_policy >= wanted,
+                CUBE_TIMEOUT_S * wanted,
+                f"{wanted} cubes to be done",
             )
         stage.until(lambda: watcher.ask_for("HOLD"), SWITCH_TIMEOUT_S, "the arm to hold")
         stage.end_line()
@@ -199,14 +212,17 @@ def say(line: str) -> None:
 class _Stages:
     """Watches the processes while something is awaited, and prints the live line."""
 
-    def __init__(self, system: Supervisor, watcher: DemoWatcher, recording: Recording, logs: Path) -> None:
+    def __init__(
+        self, system: Supervisor, watcher: DemoWatcher, recording: Recording, logs: Path, real_time_factor: float
+    ) -> None:
         self._system, self._watcher, self._recording, self._logs = system, watcher, recording, logs
+        self._patience = max(1.0, 1.0 / real_time_factor)
         self._begin = time.monotonic()
         self._next_line = self._begin
         self._live = sys.stdout.isatty()
 
     def until(self, done: Callable[[], bool], timeout_s: float, what: str) -> None:
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + timeout_s * self._patience
         while not done():
             self._watch()
             if time.monotonic() > deadline:
@@ -214,11 +230,6 @@ class _Stages:
                 raise BringUpError(
                     f"Waited {timeout_s:.0f} s for {what}; {self._state()}.", remedy=f"Look into {self._logs}."
                 )
-
-    def run_for(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            self._watch()
 
     def end_line(self) -> None:
         if self._live:
@@ -240,18 +251,19 @@ class _Stages:
         statuses = self._recording.statuses
         if not statuses:
             return "no status has come from the action node"
-        return f"mode {statuses[-1].mode}{': ' + statuses[-1].reason if statuses[-1].reason else ''}"
+        said = [text for text in (statuses[-1].reason, self._watcher.refusal) if text]
+        return ": ".join([f"mode {statuses[-1].mode}", *said])
 
 
 def live_line(recording: Recording, elapsed_s: float) -> str:
     """One line: time, mode, rate, latencies, cubes."""
     status = recording.statuses[-1]
     latencies = recording.camera_to_command_ms()
-    model = [s * 1e3 for s in recording.model_latencies_s[-20:]]
+    model = [s * 1e3 for _, s in recording.model_latencies[-10:]]
     parts = [
         f"{elapsed_s:5.1f} s",
         f"{status.mode:<6}",
-        f"{recording.rate_hz():5.1f} Hz",
+        f"{recording.rate_hz():5.1f} Hz" if recording.rate_hz() > 0 else "    - Hz",
         f"late p99 {status.period_error_p99_s * 1e3:.2f} ms",
         f"camera to command {latencies[-1]:.0f} ms" if latencies else "camera to command -",
         f"model {sum(model) / len(model):.0f} ms" if model else "model -",

@@ -65,7 +65,8 @@ class Recording:
         widths: (stamp ns, (grippers,) m) measured opening widths.
         cubes: (stamp ns, (7,) position m and quaternion w x y z in the base frame) while there is a cube.
         statuses: status messages of the action node.
-        model_latencies_s: model latency of every action chunk, s.
+        faults: (stamp ns, reason) whenever the action node went to FAULT.
+        model_latencies: (stamp ns of its observation, latency s) of every action chunk.
         counted: (stamp ns, cube counts) whenever they changed.
         switch_ns: when the policy took over, ns on the ROS clock; None before.
         counts_at_switch: cube counts at that instant.
@@ -79,7 +80,8 @@ class Recording:
     widths: list[tuple[int, Array]] = field(default_factory=list)
     cubes: list[tuple[int, Array]] = field(default_factory=list)
     statuses: list[StatusSample] = field(default_factory=list)
-    model_latencies_s: list[float] = field(default_factory=list)
+    faults: list[tuple[int, str]] = field(default_factory=list)
+    model_latencies: list[tuple[int, float]] = field(default_factory=list)
     counted: list[tuple[int, CubeCounts]] = field(default_factory=list)
     switch_ns: int | None = None
     counts_at_switch: CubeCounts = field(default_factory=CubeCounts)
@@ -121,6 +123,10 @@ class Recording:
         """Status messages under the policy."""
         return [s for s in self.statuses if self.switch_ns is not None and s.time_ns >= self.switch_ns]
 
+    def model_latencies_ms(self) -> list[float]:
+        """Model latency of each action chunk under the policy, ms."""
+        return [s * 1e3 for ns, s in self.model_latencies if self.switch_ns is not None and ns >= self.switch_ns]
+
     def camera_to_command_ms(self) -> list[float]:
         """Time from camera to command of each status message that has a new one, ms."""
         times = [s.camera_to_command_s * 1e3 for s in self.since_switch() if s.camera_to_command_s > 0]
@@ -136,10 +142,11 @@ def figures(recording: Recording) -> list[Result]:
     return [
         Result("cubes_policy", picked_policy, "cubes", ">= 1", picked_policy >= 1),
         Result("cubes_teleop", picked_teleop, "cubes", ">= 1", picked_teleop >= 1),
+        Result("faults", len(recording.faults), "", "0", not recording.faults),
         Result("ticks_missed", missed, "ticks", None),
         Result("period_error_p99_ms", max(windows, default=None), "ms", None),
         Result("camera_to_command_p50_ms", median(recording.camera_to_command_ms()), "ms", None),
-        Result("model_latency_p50_ms", median([s * 1e3 for s in recording.model_latencies_s]), "ms", None),
+        Result("model_latency_p50_ms", median(recording.model_latencies_ms()), "ms", None),
     ]
 
 

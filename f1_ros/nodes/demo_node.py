@@ -57,23 +57,32 @@ class DemoNode(Node):
         self.create_subscription(DiagnosticStatus, "/f1_sim/counts", self._on_counts, COMMAND)
         self._set_mode = self.create_client(SetMode, "set_mode")
         self._request: Future | None = None
+        self.refusal = ""
 
     @property
     def ready(self) -> bool:
         """Whether status, chunks and cubes all come, and modes can be asked for."""
         recording = self._recording
         return bool(
-            recording.statuses and recording.model_latencies_s and recording.cubes and self._set_mode.service_is_ready()
+            recording.statuses and recording.model_latencies and recording.cubes and self._set_mode.service_is_ready()
         )
 
     def ask_for(self, mode: str) -> bool:
-        """Ask for a mode, again and again until it is in force; returns whether it is, without waiting."""
-        statuses = self._recording.statuses
+        """Ask for a mode, again and again until it is in force; returns whether it is, without waiting.
+
+        FAULT is left by way of HOLD, as an operator would who sees that its cause is gone.
+        """
+        if not self._recording.statuses:
+            return False
+        now = self._recording.statuses[-1].mode
         if self._request is not None and self._request.done():
+            response = self._request.result()
+            self.refusal = "" if response is None or response.success else response.message
             self._request = None
-        if self._request is None and (not statuses or statuses[-1].mode != mode):
-            self._request = self._set_mode.call_async(SetMode.Request(mode=NUMBERS[mode]))
-        return bool(statuses and statuses[-1].mode == mode)
+        if self._request is None and now != mode:
+            wanted = "HOLD" if now == "FAULT" else mode
+            self._request = self._set_mode.call_async(SetMode.Request(mode=NUMBERS[wanted]))
+        return now == mode
 
     def _on_status(self, msg: ControlStatus) -> None:
         recording, stamp_ns = self._recording, to_ns(msg.header.stamp)
@@ -94,10 +103,12 @@ class DemoNode(Node):
             recording.switch_ns = stamp_ns
         if msg.gripper_measured:
             recording.widths.append((stamp_ns, np.asarray(msg.gripper_measured, dtype=np.float64)))
+        if sample.mode == "FAULT" and recording.statuses and recording.statuses[-1].mode != "FAULT":
+            recording.faults.append((stamp_ns, sample.reason))
         recording.statuses.append(sample)
 
     def _on_chunk(self, msg: ActionChunkMsg) -> None:
-        self._recording.model_latencies_s.append(to_ns(msg.model_latency) * 1e-9)
+        self._recording.model_latencies.append((to_ns(msg.header.stamp), to_ns(msg.model_latency) * 1e-9))
 
     def _on_foresight(self, msg: Image) -> None:
         self._recording.foresights.append((to_ns(msg.header.stamp), self._rgb(msg, "foresight/image")))
@@ -161,6 +172,11 @@ class DemoWatcher:
     def ask_for(self, mode: str) -> bool:
         """See `DemoNode.ask_for`."""
         return self._node.ask_for(mode)
+
+    @property
+    def refusal(self) -> str:
+        """Why the last request for a mode was refused; empty if it was not."""
+        return self._node.refusal
 
     def __enter__(self) -> DemoWatcher:
         """Start watching."""

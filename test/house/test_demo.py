@@ -51,7 +51,7 @@ def recording() -> Recording:
     made.switch_ns = 3 * SECOND_NS
     made.counted = [(0, CubeCounts(3, 2, 1, 0)), (4 * SECOND_NS, CubeCounts(6, 3, 2, 2))]
     made.counts_at_switch = CubeCounts(3, 2, 1, 0)
-    made.model_latencies_s = [0.03, 0.05, 0.04]
+    made.model_latencies = [(1, 9.0)] + [(4 * SECOND_NS, s) for s in (0.03, 0.05, 0.04)]
     return made
 
 
@@ -60,6 +60,7 @@ def test_figures_have_their_names_and_tell_teleoperation_from_policy(recording: 
     assert found == {
         "cubes_policy": (1, True),
         "cubes_teleop": (2, True),
+        "faults": (0, True),
         "ticks_missed": (3, True),
         "period_error_p99_ms": (pytest.approx(2.0), True),
         "camera_to_command_p50_ms": (pytest.approx(80.0), True),
@@ -78,6 +79,7 @@ def test_figures_of_an_empty_recording_are_not_made_up() -> None:
     assert found == {
         "cubes_policy": (0, False),
         "cubes_teleop": (0, False),
+        "faults": (0, True),
         "ticks_missed": (None, True),
         "period_error_p99_ms": (None, True),
         "camera_to_command_p50_ms": (None, True),
@@ -138,6 +140,6 @@ def test_the_system_is_the_simulated_franka_with_a_teleoperator(tmp_path: Path) 
     system = describe(DemoOptions(tmp_path, tmp_path, headless=True, belt_speed=-0.2, seed=3))
     names = {process.executable: process for process in system.processes}
     assert set(names) == {"sim_node", "action_node", "observation_node", "policy_node", "expert_node"}
-    assert names["action_node"].parameters["initial_mode"] == "teleop"
+    assert names["action_node"].parameters["initial_mode"] == "hold"
     assert names["policy_node"].parameters["foresight_image_rate"] == 5.0
     assert (names["sim_node"].parameters["belt_speed"], names["sim_node"].parameters["view"]) == (-0.2, False)

@@ -28,7 +28,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_executables_lie_where_ros2_run_looks(prefix: Path) -> None:
     names = {path.name for path in (prefix / "lib" / "f1_ros").iterdir()}
-    assert names == {"f1-ros", "observation_node", "policy_node", "action_node", "sim_node", "expert_node"}
+    assert names == {"f1-ros", "observation_node", "policy_node", "perception_node", "action_node", "sim_node", "expert_node"}
 
 
 def test_ament_index_and_share_have_what_launch_and_the_nodes_read(prefix: Path) -> None:
