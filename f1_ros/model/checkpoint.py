@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
 import struct
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -171,10 +171,11 @@ class _PickleFile:
         if not path.is_file():
             raise CheckpointError(f"{path}: the file does not exist.", remedy="Give the tokenizer's file.")
         try:
-            tree: Any = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+            with warnings.catch_warnings(action="ignore"):  # about foreign pickles, which are refused below anyway
+                tree: Any = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged pickle can raise anything
             raise CheckpointError(
-                f"{path}: cannot be read as plain tensors: {str(error).splitlines()[0]}.", remedy=_RESTORE
+                f"{path}: cannot be read as plain tensors ({type(error).__name__}).", remedy=_RESTORE
             ) from error
         if not isinstance(tree, Mapping) or not all(isinstance(value, Tensor) for value in tree.values()):
             raise CheckpointError(f"{path}: is not a dictionary of tensors.", remedy=_RESTORE)

@@ -38,7 +38,7 @@ class LanguageTokenizer:
             self._tokenizer = AutoTokenizer.from_pretrained(str(self.directory), local_files_only=True)
         except Exception as error:  # the Rust tokenizer raises bare Exception on a damaged file
             raise CheckpointError(
-                f"{self.directory}/tokenizer.json: cannot be read: {error}.",
+                f"{self.directory}: tokenizer.json or tokenizer_config.json cannot be read: {error}.",
                 remedy="Restore the language tokenizer's files.",
             ) from error
 

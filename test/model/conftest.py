@@ -64,7 +64,7 @@ def small_config() -> Callable[..., F1Config]:
             vae=TokenizerConfig(32, 4, 8, 4, (1, 2), 1, patch=2, norm_groups=4) if world else None,
             scales=(1, 2, 3) if world else (),
             num_resolutions=num_resolutions if world else 0,
-            temporal_conv_kernel_size=3,
+            temporal_conv_kernel_size=3 if world else 4,
             use_world_model=world,
             use_history=history,
             chunk_size=4,

@@ -215,7 +215,13 @@ def test_training_reaches_every_weight_but_the_tokenizer(small_model: Build, tea
     (out.action_loss.mean() + out.foresight_logits.logsumexp(-1).mean() + out.keypoints.square().sum()).backward()
     without = {n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())}
     # The understanding expert's last layer gives keys and values only: nothing reads its output.
-    dead = ("und.norm", "und.layers.1.self_attn.q_proj", "und.layers.1.self_attn.o_proj", "und.layers.1.post", "und.layers.1.mlp")
+    dead = (
+        "und.norm",
+        "und.layers.1.self_attn.q_proj",
+        "und.layers.1.self_attn.o_proj",
+        "und.layers.1.post",
+        "und.layers.1.mlp",
+    )
     assert {n for n in without if not n.startswith(dead)} == set()
 
 
@@ -242,7 +248,9 @@ def test_network_without_history(small_model: Build) -> None:
     prefix = model.prefix(**inputs)
     assert prefix.valid.shape == (2, 10 + 6 + 1)
     ignored = _prefix(model, inputs)
-    torch.testing.assert_close(model.foresight(prefix, greedy=True).logits, model.foresight(ignored, greedy=True).logits)
+    torch.testing.assert_close(
+        model.foresight(prefix, greedy=True).logits, model.foresight(ignored, greedy=True).logits
+    )
 
 
 def test_network_without_world_model(small_model: Build) -> None:
