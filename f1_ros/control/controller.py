@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 
 # A target this far outside the position limits is no overshoot of a policy but another unit or another robot.
 _OUT_OF_RANGE = 0.5
-# On leaving FAULT the command starts from the measured joints if these are further from the last command (rad).
+# On leaving FAULT at rest the command starts from the measured joints if these are further away from it (rad).
 _REANCHOR = 0.05
 # Time that goes back by more than this has been reset; by less, it has been corrected.
 _CLOCK_RESET_NS = 100_000_000
@@ -87,7 +87,9 @@ class Controller:
             profile.name,
             names,
             stepped=tuple(self._gripper_columns.values()),
-            blend_acceleration=0.5 * min(limits.acceleration),
+            # Well above what the arm can do: the limiter keeps the limits. A gentle blend would last longer than the
+            # time between two chunks, and begun anew with each of them it would never bring the arm onto the plan.
+            blend_acceleration=5.0 * min(limits.acceleration),
         )
         self._gates = {g.name: GripperGate(g) for g in profile.grippers}
         self._arbiter = Arbiter()
@@ -252,8 +254,8 @@ class Controller:
 
         Args:
             now_ns: the time now, ns.
-            sending: whether the command will reach the robot. Until it does, HOLD follows the measured joints, so
-                that the first command that goes out is where the arm is then.
+            sending: whether the command will reach the robot. Until it does, HOLD and FAULT follow the measured
+                joints, so that the first command that goes out is where the arm is then.
         """
         if self._now_ns is not None and now_ns < self._now_ns - _CLOCK_RESET_NS:
             self._restart()
@@ -266,7 +268,7 @@ class Controller:
             fastest = np.array(self._limiter.limits.velocity)
             self._limiter.reset(self._measured.position, np.clip(self._measured.velocity, -fastest, fastest))
             self._anchored = True
-        elif not sending and self.mode is Mode.HOLD and self._measured.finite:
+        elif not sending and self.mode in (Mode.HOLD, Mode.FAULT) and self._measured.finite:
             self._limiter.reset(self._measured.position)
         problem = self._watch.problem(self.mode, self._limiter.position, now_ns)
         if problem is not None:
@@ -343,8 +345,9 @@ class Controller:
         if self.mode is Mode.TELEOP:
             self._leader.engage(self._limiter.position, self._limiter.velocity)
         elif before is Mode.FAULT and self._anchored:
-            measured = self._measured.position
-            if np.abs(measured - self._limiter.position).max() > _REANCHOR:
+            # Of an arm that still brakes the measurement lags behind; one at rest elsewhere has been moved by others.
+            measured, at_rest = self._measured.position, not self._limiter.velocity.any()
+            if at_rest and np.abs(measured - self._limiter.position).max() > _REANCHOR:
                 self._limiter.reset(measured)
 
     def _restart(self) -> None:

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+# Messages overtake each other by less than this; a stamp that goes back by more is of another clock.
+_RESTART_NS = 1_000_000_000
+
 
 class MeasuredState:
     """Latest measured joints, gathered from one or several topics. Not thread-safe.
@@ -67,7 +70,8 @@ class MeasuredState:
             velocities: rad/s, one for each name, or empty.
             now_ns: time of arrival, ns.
             stamp_ns: header stamp, ns; 0 if it has none. A stamp that does not advance is a driver that hangs: its
-                message is refused, so that it counts as silence.
+                message is refused, so that it counts as silence. One that goes back far is a driver that has started
+                anew.
 
         Returns:
             Whether it was usable.
@@ -75,7 +79,10 @@ class MeasuredState:
         if len(positions) != len(names) or len(velocities) not in (0, len(names)):
             return False
         columns, joints = self._map(tuple(names))
-        if not len(joints) or (stamp_ns and (stamp_ns <= self._stamp_ns[joints]).any()):
+        if not len(joints):
+            return False
+        behind_ns = self._stamp_ns[joints] - stamp_ns
+        if stamp_ns and ((behind_ns >= 0) & (behind_ns < _RESTART_NS)).any():
             return False
         self._position[joints] = np.asarray(positions, dtype=np.float64)[columns]
         rates = np.asarray(velocities, dtype=np.float64)[columns] if len(velocities) else np.zeros(len(joints))
