@@ -115,6 +115,9 @@ class FrankaOptions:
     policy: str = _argument("", "policy directory; empty: no observation and policy nodes, teleoperation only")
     instruction: str = _argument("", "what the policy is told to do; empty: the policy's own default")
     cameras: str = _argument("", "comma-separated cameras for the policy, in its order; empty: the policy's own")
+    one_process: bool = _argument(
+        False, "observation and policy in one process: images are handed over by reference, less work for the CPU"
+    )
     mode: str = _argument("hold", "mode that the action node asks of itself once it runs: hold, teleop or policy")
     control_rate: float = _argument(0.0, "commands per second, Hz; 0: the profile's")
     policy_rate: float = _argument(0.0, "inferences per second at most, Hz; 0: as fast as the policy can")
@@ -220,31 +223,7 @@ def franka(options: FrankaOptions) -> BringUp:
         )
     )
     if options.policy:
-        policy = str(Path(options.policy).absolute())
-        processes.append(
-            ProcessSpec(
-                name="observation_node",
-                executable="observation_node",
-                on_exit=OnExit.KEEP_OTHERS,
-                role="cameras and joint state to observations",
-                parameters={**clock, "profile": options.profile, "policy": policy, "cameras": options.cameras},
-            )
-        )
-        processes.append(
-            ProcessSpec(
-                name="policy_node",
-                executable="policy_node",
-                on_exit=OnExit.KEEP_OTHERS,
-                role="observations to action chunks",
-                parameters={
-                    **clock,
-                    "policy": policy,
-                    "seed": options.seed,
-                    "instruction": options.instruction,
-                    **({"max_rate": options.policy_rate} if options.policy_rate else {}),
-                },
-            )
-        )
+        processes += _perception(options, clock)
     if options.teleop:
         processes.append(
             ProcessSpec(
@@ -256,6 +235,24 @@ def franka(options: FrankaOptions) -> BringUp:
             )
         )
     return BringUp("franka", tuple(processes))
+
+
+def _perception(options: FrankaOptions, clock: dict[str, Parameter]) -> list[ProcessSpec]:
+    """Cameras to observations to action chunks: two processes, or one."""
+    common = {**clock, "policy": str(Path(options.policy).absolute())}
+    observation: dict[str, Parameter] = {"profile": options.profile, "cameras": options.cameras}
+    policy: dict[str, Parameter] = {"seed": options.seed, "instruction": options.instruction}
+    if options.policy_rate:
+        policy["max_rate"] = options.policy_rate
+    parts: list[tuple[str, str, dict[str, Parameter]]] = [
+        ("observation_node", "cameras and joint state to observations", observation),
+        ("policy_node", "observations to action chunks", policy),
+    ]
+    if options.one_process:
+        parts = [("perception_node", "cameras and joint state to action chunks", {**observation, **policy})]
+    return [
+        ProcessSpec(name, name, OnExit.KEEP_OTHERS, role, {**common, **parameters}) for name, role, parameters in parts
+    ]
 
 
 @dataclass(frozen=True)

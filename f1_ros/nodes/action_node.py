@@ -44,6 +44,8 @@ from f1_ros.robots.profile import load_profile
 # Discovery takes about a second: only then is it known whether someone else commands the robot.
 DISCOVERY_S = 1.5
 WATCH_PERIOD_S = 0.5
+GRACE_S = 2.0
+"""After the start nothing is called missing for so long: a system's nodes come up and find each other meanwhile."""
 BRAKE_WITHIN_S = 0.8
 """On the way out the arm is braked for no longer than this: at 2.6 rad/s and 10 rad/s^2 it takes 0.3 s."""
 AT_REST = 1e-3  # rad/s
@@ -109,7 +111,7 @@ class ActionNode(ManagedNode):
         self._now_ns = 0
         self._widths: dict[str, tuple[float, int]] = {}
         self._rivals: set[str] = set()
-        self._clear_since_s = time.monotonic()
+        self._active_s = self._clear_since_s = time.monotonic()
         self._wanted_mode: Mode | None = Mode[str(self.value("initial_mode")).upper()]
         self._realtime: Realtime | None = None
         self._sim_clock = PolledSimClock(self) if self.value("use_sim_time") else None
@@ -267,6 +269,8 @@ class ActionNode(ManagedNode):
         self._look_for_rivals()
         if self._wanted_mode is not None and self._commands and self._request(self._wanted_mode)[0]:
             self._wanted_mode = None
+        if time.monotonic() - self._active_s < GRACE_S:
+            return
         for gripper in self._grippers.values():
             gripper.step()
         with self._lock:

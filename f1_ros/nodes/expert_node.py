@@ -22,6 +22,7 @@ from f1_ros.nodes.lifecycle import ManagedNode, run
 from f1_ros.nodes.parameters import PROFILE, NodeParameter
 from f1_ros.nodes.polled import PolledSubscription
 from f1_ros.nodes.qos import SENSOR
+from f1_ros.nodes.realtime import schedule_process
 from f1_ros.robots.adapter import adapter_for
 from f1_ros.robots.profile import load_profile
 from f1_ros.sim.config import load_belt_config
@@ -39,6 +40,14 @@ RESTART_NS = 200_000_000
 PARAMETERS = (
     PROFILE,
     NodeParameter("rate", 100.0, "Messages per second at most, Hz of simulated time.", lower=20.0, upper=100.0),
+    NodeParameter(
+        "realtime_priority",
+        15,
+        "SCHED_FIFO priority of the process where the system permits it: a leader arm moves however busy the computer "
+        "is; 0: ordinary scheduling.",
+        lower=0,
+        upper=99,
+    ),
 )
 
 
@@ -72,6 +81,8 @@ class ExpertNode(ManagedNode):
         self._fingers = PolledSubscription(self, JointState, gripper.state.topic)
         self._joints = self.create_subscription(JointState, arm.state.topic, self._on_joint_state, SENSOR)
         self._active = True
+        if self.value("realtime_priority"):
+            schedule_process(self.value("realtime_priority"))
 
     def deactivate(self) -> None:
         """Unsubscribe: the leader falls silent."""

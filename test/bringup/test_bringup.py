@@ -43,6 +43,15 @@ def test_the_whole_simulated_system(tmp_path: Path) -> None:
     assert follows_sim_time == ["action_node", "observation_node", "policy_node"]
 
 
+def test_observation_and_policy_can_share_a_process(tmp_path: Path) -> None:
+    apart = franka(FrankaOptions(sim=True, policy=str(tmp_path), policy_rate=5.0))
+    together = franka(FrankaOptions(sim=True, policy=str(tmp_path), policy_rate=5.0, one_process=True))
+    assert executables(together) == ["sim_node", "action_node", "perception_node"]
+    both = {**parameters(apart, "observation_node"), **parameters(apart, "policy_node")}
+    assert parameters(together, "perception_node") == both
+    assert both["max_rate"] == 5.0
+
+
 def test_commands_outlive_perception_and_nothing_outlives_the_commands(tmp_path: Path) -> None:
     system = franka(FrankaOptions(sim=True, policy=str(tmp_path), teleop=True))
     ends = {process.name for process in system.processes if process.on_exit is OnExit.END_SYSTEM}
@@ -51,7 +60,10 @@ def test_commands_outlive_perception_and_nothing_outlives_the_commands(tmp_path:
 
 def test_every_executable_is_a_module_and_a_console_script() -> None:
     scripts = (REPO / "setup.py").read_text()
-    for process in franka(FrankaOptions(sim=True, policy=str(REPO), teleop=True)).processes:
+    apart, together = (
+        franka(FrankaOptions(sim=True, policy=str(REPO), teleop=True, one_process=one)) for one in (False, True)
+    )
+    for process in (*apart.processes, *together.processes):
         assert importlib.util.find_spec(f"f1_ros.nodes.{process.executable}") is not None
         assert f'"{process.executable} = f1_ros.nodes.{process.executable}:main"' in scripts
 
@@ -119,9 +131,8 @@ def test_launch_starts_the_same_processes(monkeypatch: pytest.MonkeyPatch) -> No
     # `launch.actions`, since this repository's own launch/ folder can be imported as `launch`.
     pytest.importorskip("launch.actions")
     pytest.importorskip("launch_ros.actions")
-    from launch.actions import DeclareLaunchArgument
-
     from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument
 
     loaded = importlib.util.spec_from_file_location("franka_launch", LAUNCH_FILE)
     assert loaded is not None

@@ -28,7 +28,15 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_executables_lie_where_ros2_run_looks(prefix: Path) -> None:
     names = {path.name for path in (prefix / "lib" / "f1_ros").iterdir()}
-    assert names == {"f1-ros", "observation_node", "policy_node", "perception_node", "action_node", "sim_node", "expert_node"}
+    assert names == {
+        "f1-ros",
+        "observation_node",
+        "policy_node",
+        "perception_node",
+        "action_node",
+        "sim_node",
+        "expert_node",
+    }
 
 
 def test_ament_index_and_share_have_what_launch_and_the_nodes_read(prefix: Path) -> None:
@@ -58,7 +66,7 @@ def test_the_installed_package_finds_its_share_folder_and_assets(prefix: Path) -
 
 def test_every_executable_names_a_main_that_is_there() -> None:
     targets = re.findall(r"= f1_ros\.([\w.]+):main", (ROOT / "setup.py").read_text())
-    assert len(targets) == 6
+    assert len(targets) == 7
     for target in targets:
         module = ROOT / "f1_ros" / f"{target.replace('.', '/')}.py"
         assert re.search(r"^def main\(", module.read_text(), re.MULTILINE), module
