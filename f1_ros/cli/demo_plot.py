@@ -38,7 +38,7 @@ def plot_joints(recording: Recording, path: Path, around_s: float = 15.0) -> Non
             axis.axvline(0.0, color=_SWITCH, linestyle="--", linewidth=1.2, label="teleoperation → policy")
         axis.set_ylabel(f"{name}\nrad", fontsize=8)
         axis.grid(alpha=0.3)
-    axes[0].legend(loc="upper right", ncols=3, fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     axes[-1].set_xlabel("s after the switch" if recording.switch_ns is not None else "s")
     figure.suptitle("Commanded and measured joints")
     figure.savefig(path, dpi=110)

@@ -85,9 +85,7 @@ def compose(recording: Recording, scenes: Iterable[Picture], times_ns: list[int]
         if at >= 0:
             mode = recording.statuses[at].mode
             _write(picture, mode, (left, 40), 0.9, _ACCENT if mode == "POLICY" else _TEXT, 2)
-        since_s = (now_ns - (recording.switch_ns or times_ns[0])) * 1e-9
-        after = "after the switch" if recording.switch_ns is not None else ""
-        _write(picture, f"{since_s:+6.1f} s {after}", (left + 180, 40), 0.6, _DIM)
+        _write(picture, _when(recording, now_ns), (left + 180, 40), 0.6, _DIM)
         _write(picture, _cubes(recording, now_ns), (left + 420, 40), 0.6, _TEXT)
         shown = bisect_right(pair_stamps, now_ns) - 1
         fresh = shown >= 0 and now_ns - pair_stamps[shown] < 1_500_000_000
@@ -120,6 +118,13 @@ def write_gif(pictures: list[Picture], path: Path, fps: float, width: int = 480)
     palette = montage.quantize(128, dither=Image.Dither.NONE)
     frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in small]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
+
+
+def _when(recording: Recording, now_ns: int) -> str:
+    if recording.switch_ns is None:
+        return ""
+    since_s = (now_ns - recording.switch_ns) * 1e-9
+    return f"{abs(since_s):.1f} s {'before' if since_s < 0 else 'after'} the switch"
 
 
 def _cubes(recording: Recording, now_ns: int) -> str:

@@ -51,7 +51,7 @@ def recording() -> Recording:
     made.switch_ns = 3 * SECOND_NS
     made.counted = [(0, CubeCounts(3, 2, 1, 0)), (4 * SECOND_NS, CubeCounts(6, 3, 2, 2))]
     made.counts_at_switch = CubeCounts(3, 2, 1, 0)
-    made.model_latencies = [(1, 9.0)] + [(4 * SECOND_NS, s) for s in (0.03, 0.05, 0.04)]
+    made.model_latencies = [(1, 0.04)] * 9 + [(4 * SECOND_NS, s) for s in (0.03, 0.05, 0.04)]
     return made
 
 
