@@ -1,0 +1,59 @@
+"""The demo's watcher beside a real simulation and action node."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from f1_ros.cli.recording import Recording
+from f1_ros.nodes.demo_node import DemoWatcher
+
+SPEC = {
+    "name": "belt",
+    "robot": "franka",
+    "cameras": ["front", "wrist"],
+    "image_size": 96,
+    "history_resize": 96,
+    "history_size": 96,
+    "history_offsets": [-9, -6, -3, 0],
+    "foresight_offset": 6,
+    "step_s": 0.05,
+    "first_step_offset": 1,
+    "state_names": [*(f"fr3_joint{i}" for i in range(1, 8)), "gripper"],
+    "action_names": [*(f"fr3_joint{i}" for i in range(1, 8)), "gripper"],
+    "chunk_size": 16,
+    "default_instruction": "pick",
+}
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A policy directory as far as the watcher reads it."""
+    folder = tmp_path / "policy"
+    folder.mkdir()
+    (folder / "policy.json").write_text(json.dumps({"spec": SPEC, "relative_actions": [False] * 8}))
+    return folder
+
+
+def test_it_records_what_the_system_says_and_brings_it_into_a_mode(
+    ros: Any, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(ros.domain))
+    ros.start("sim_node", real_time_factor=0.5, renderer="ray")
+    ros.start("action_node", use_sim_time=True)
+    recording = Recording()
+    with DemoWatcher(recording, policy) as watcher:
+        ros.until(lambda: recording.commanded and recording.counted and recording.cubes, "commands and cubes")
+        ros.until(lambda: watcher.ask_for("HOLD"), "HOLD")
+        ros.until(lambda: not watcher.ask_for("TELEOP") and watcher.refusal, "a refusal: there is no leader")
+        assert not watcher.ready  # no policy runs
+        ros.until(lambda: recording.frames and recording.widths, "frames and gripper widths")
+    assert recording.joint_names == tuple(SPEC["state_names"][:7])
+    assert recording.measured[-1][1].shape == recording.commanded[-1][1].shape == (7,)
+    assert recording.frames[-1][1].shape == (96, 96, 3)
+    assert recording.cubes[-1][1].shape == (7,)
+    assert recording.widths[-1][1][0] == pytest.approx(0.08, abs=0.01)
+    assert dataclasses.asdict(recording.counts)["spawned"] >= 1
+    assert recording.statuses[-1].mode in ("HOLD", "TELEOP")
