@@ -49,7 +49,3 @@ class Blend:
         d, r = self.offset, self.rate * self.duration_s
         position = (1.0 - s) ** 2 * (d * (1.0 + 2.0 * s) + r * s)
         return position, (1.0 - s) * (r * (1.0 - 3.0 * s) - 6.0 * d * s) / self.duration_s
-
-    def done(self, now_ns: int) -> bool:
-        """Whether nothing is left of it."""
-        return (now_ns - self.start_ns) * 1e-9 >= self.duration_s

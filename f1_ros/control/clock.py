@@ -17,8 +17,9 @@ from typing import Protocol
 
 # A difference beyond this is no jitter but another time: the line starts anew.
 _JUMP_NS = 200_000_000
-# Simulated time stands still once /clock has been silent for this long (monotonic time).
-_PAUSE_NS = 250_000_000
+# Simulated time stands still once /clock has been silent for several of its own intervals, within these bounds: soon
+# enough that a simulation which stalls on a busy machine is not taken for one that has lost its joint state.
+_PAUSE_INTERVALS, _SHORTEST_PAUSE_NS, _LONGEST_PAUSE_NS = 5.0, 60_000_000, 250_000_000
 # Part of a difference that a message moves the line by, and its rate by: at 100 Hz a time constant of 0.2 s.
 _OFFSET_GAIN, _RATE_GAIN = 0.05, 0.002
 # The system clock is followed at this slope at most (1 ms/s, twice the fastest slew of NTP).
@@ -81,6 +82,7 @@ class SimClock:
         self._value_ns = 0.0  # ROS time at the origin
         self._stamp_ns: int | None = None
         self._heard_ns = 0
+        self._interval_ns = 0.0  # of the messages, smoothed
         self._first: tuple[int, int] | None = None  # stamp and arrival that the first estimate of the rate starts from
 
     @property
@@ -90,40 +92,55 @@ class SimClock:
 
     def on_clock(self, stamp_ns: int, monotonic_ns: int) -> None:
         """A `/clock` message has arrived."""
-        if self._stamp_ns is None or self._jumped(stamp_ns, monotonic_ns):
-            if self._stamp_ns is not None and stamp_ns < self._stamp_ns:
-                self.resets += 1
-            self._origin_ns, self._value_ns = monotonic_ns, float(stamp_ns)
+        if self._stamp_ns is None:
             self._first = stamp_ns, monotonic_ns
+            self._start_line(stamp_ns, monotonic_ns)
         else:
-            expected = self._line(monotonic_ns)
-            error = stamp_ns - expected
             gap_ns = monotonic_ns - self._heard_ns
-            self._origin_ns, self._value_ns = monotonic_ns, expected + _OFFSET_GAIN * error
-            if gap_ns > 0:
-                self._rate = min(max(self._rate + _RATE_GAIN * error / gap_ns, 0.01), 100.0)
-            self._measure_rate(stamp_ns, monotonic_ns)
+            paused = self._paused(monotonic_ns)
+            self._interval_ns += 0.1 * (min(gap_ns, _LONGEST_PAUSE_NS) - self._interval_ns)
+            back = stamp_ns < self._stamp_ns
+            self.resets += back
+            if self._first is not None:
+                self._learn(stamp_ns, monotonic_ns, anew=back or paused or stamp_ns - self._stamp_ns > _JUMP_NS)
+            elif back or paused or abs(stamp_ns - self._line(monotonic_ns)) > _JUMP_NS:
+                self._start_line(stamp_ns, monotonic_ns)
+            else:
+                expected = self._line(monotonic_ns)
+                error = stamp_ns - expected
+                self._origin_ns, self._value_ns = monotonic_ns, expected + _OFFSET_GAIN * error
+                if gap_ns > 0:
+                    self._rate = _plausible(self._rate + _RATE_GAIN * error / gap_ns)
         self._stamp_ns, self._heard_ns = stamp_ns, monotonic_ns
 
     def at(self, monotonic_ns: int) -> int | None:
         """ROS time, ns; None before the first message and while the simulation is paused."""
-        if self._stamp_ns is None or monotonic_ns - self._heard_ns > _PAUSE_NS:
+        if self._stamp_ns is None or self._paused(monotonic_ns):
             return None
         return round(self._line(monotonic_ns))
 
     def _line(self, monotonic_ns: int) -> float:
         return self._value_ns + self._rate * (monotonic_ns - self._origin_ns)
 
-    def _jumped(self, stamp_ns: int, monotonic_ns: int) -> bool:
-        assert self._stamp_ns is not None
-        paused = monotonic_ns - self._heard_ns > _PAUSE_NS
-        return paused or stamp_ns < self._stamp_ns or abs(stamp_ns - self._line(monotonic_ns)) > _JUMP_NS
+    def _paused(self, monotonic_ns: int) -> bool:
+        silence_ns = min(max(_PAUSE_INTERVALS * self._interval_ns, _SHORTEST_PAUSE_NS), _LONGEST_PAUSE_NS)
+        return monotonic_ns - self._heard_ns > silence_ns
 
-    def _measure_rate(self, stamp_ns: int, monotonic_ns: int) -> None:
-        # The slow filter would take seconds to find a real-time factor: start from the mean over the first half second.
-        if self._first is None:
-            return
+    def _start_line(self, stamp_ns: int, monotonic_ns: int) -> None:
+        self._origin_ns, self._value_ns = monotonic_ns, float(stamp_ns)
+
+    def _learn(self, stamp_ns: int, monotonic_ns: int, *, anew: bool) -> None:
+        # The slow filter would take seconds to find a real-time factor: begin with the mean over half a second, and
+        # until then take each message as it comes.
+        assert self._first is not None
+        self._start_line(stamp_ns, monotonic_ns)
         elapsed_ns = monotonic_ns - self._first[1]
-        if elapsed_ns >= 500_000_000:
-            self._rate = min(max((stamp_ns - self._first[0]) / elapsed_ns, 0.01), 100.0)
-            self._origin_ns, self._value_ns, self._first = monotonic_ns, float(stamp_ns), None
+        if anew:
+            self._first = stamp_ns, monotonic_ns
+        elif elapsed_ns >= 500_000_000:
+            self._rate = _plausible((stamp_ns - self._first[0]) / elapsed_ns)
+            self._first = None
+
+
+def _plausible(rate: float) -> float:
+    return min(max(rate, 0.01), 100.0)

@@ -42,11 +42,37 @@ def test_a_paused_simulation_stops_time_and_goes_on_where_it_was() -> None:
     clock = SimClock()
     for k in range(200):
         clock.on_clock(k * 10 * MS, k * 10 * MS)
-    assert clock.at(1990 * MS + 251 * MS) is None
+    assert clock.at(1990 * MS + 59 * MS) == pytest.approx(2049 * MS, abs=MS // 10)
+    assert clock.at(1990 * MS + 61 * MS) is None
     clock.on_clock(2000 * MS, 60_000 * MS)
     assert clock.at(60_000 * MS) == 2000 * MS
     assert clock.at(60_010 * MS) == pytest.approx(2010 * MS, abs=MS // 10)
     assert clock.resets == 0
+
+
+def test_a_slow_simulation_whose_messages_are_far_apart_is_not_taken_for_paused() -> None:
+    clock = SimClock()
+    for k in range(100):
+        clock.on_clock(k * 10 * MS, k * 40 * MS)
+    assert clock.at(99 * 40 * MS + 150 * MS) == pytest.approx(990 * MS + 37.5 * MS, abs=MS)
+    assert clock.at(99 * 40 * MS + 251 * MS) is None
+
+
+def test_a_tenth_of_real_time_is_found_too() -> None:
+    clock = SimClock()
+    for k in range(100):
+        clock.on_clock(k * 10 * MS, k * 100 * MS)
+    assert clock.rate == pytest.approx(0.1, rel=0.01)
+    assert clock.at(99 * 100 * MS + 50 * MS) == pytest.approx(995 * MS, abs=MS)
+
+
+def test_a_stall_does_not_unlearn_the_real_time_factor() -> None:
+    clock = SimClock()
+    for k in range(200):
+        clock.on_clock(k * 5 * MS, k * 10 * MS)
+    clock.on_clock(1000 * MS, 5000 * MS)
+    assert clock.rate == pytest.approx(0.5, rel=0.01)
+    assert clock.at(5040 * MS) == pytest.approx(1020 * MS, abs=MS)
 
 
 def test_a_simulation_that_is_reset_takes_time_back_at_once_and_is_counted() -> None:
