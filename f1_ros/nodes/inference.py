@@ -134,7 +134,7 @@ class InferenceThread:
         self._on_failure = on_failure
         self._waiting: Observation | None = None
         self._condition = threading.Condition()
-        self._stopping = False
+        self._stopping = threading.Event()
         # A daemon: an inference that does not end must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._latencies_ms: deque[float] = deque(maxlen=RECENT)
@@ -166,7 +166,7 @@ class InferenceThread:
             Whether the thread has ended; if not, the engine is still in use.
         """
         with self._condition:
-            self._stopping = True
+            self._stopping.set()
             self._condition.notify()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -182,15 +182,15 @@ class InferenceThread:
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._stopping, timeout=self._pause_s())
-                self._condition.wait_for(lambda: self._waiting is not None or self._stopping)
+                self._condition.wait_for(self._stopping.is_set, timeout=self._pause_s())
+                self._condition.wait_for(lambda: self._waiting is not None or self._stopping.is_set())
                 observation, self._waiting = self._waiting, None
-                if self._stopping or observation is None:
+                if self._stopping.is_set() or observation is None:
                     return
             try:
                 self._answer(observation)
             except Exception as error:  # noqa: BLE001 - handed on whole; nothing may end this thread in silence
-                if not self._stopping:
+                if not self._stopping.is_set():
                     self._on_failure(error)
 
     def _answer(self, observation: Observation) -> None:
@@ -204,12 +204,14 @@ class InferenceThread:
         self._latencies_ms.append(latency_ns / 1e6)
         chunk = chunk_of(self._engine.spec, observation.stamp_ns, result, latency_ns)
         self._check_age(observation, settings)
-        if self._stopping:
+        if self._stopping.is_set():
             return
         self._on_answer(Answer(chunk, result.foresight, settings.instruction, result.stage_ms))
         if result.foresight is not None and self._picture_is_due(settings.picture_rate_hz):
             self._picture_s = time.monotonic()
             pixels = self._engine.decode_foresight(result.foresight)
+            if self._stopping.is_set():
+                return
             self._on_picture(Picture(pixels, result.foresight.target_stamp_ns))
 
     def _pause_s(self) -> float:

@@ -1,4 +1,7 @@
-"""The policy node: observations in, action chunks and predicted views out."""
+"""The policy node: observations in, action chunks and predicted views out.
+
+A predicted view's picture bears the stamp of the instant that it predicts, so that it can be laid beside what came.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from f1_msgs.msg import ActionChunk as ActionChunkMsg
 from f1_msgs.msg import Foresight as ForesightMsg
@@ -31,6 +35,7 @@ from f1_ros.observe.observation import Observation
 MAX_INSTRUCTION = 500
 SILENCE_S = 1.0
 """Without an observation for this long, the node warns."""
+WATCH_PERIOD_S = 0.5
 STOP_S = 1.0
 """How long the end of the node waits for the inference under way, s."""
 
@@ -84,7 +89,7 @@ PARAMETERS = (
         0.0,
         "Oldest observation whose chunk goes out, s; 0: until the chunk's last step is due.",
         lower=0.0,
-        upper=10.0,
+        upper=60.0,
         live=True,
     ),
 )
@@ -110,6 +115,9 @@ class PolicyNode(ManagedNode):
         self._settings_lock = threading.Lock()
         self._sequence = 0
         self._arrived_s = time.monotonic()
+        self._refusal: tuple[float, str] | None = None
+        self._subscription: Any = None
+        self._timer: Any = None
         self.add_post_set_parameters_callback(lambda _: self._read_settings())
 
     def configure(self) -> None:
@@ -128,25 +136,25 @@ class PolicyNode(ManagedNode):
 
     def activate(self) -> None:
         """Start to answer observations."""
-        engine, self._sequence, self._arrived_s = self._loaded(), 0, time.monotonic()
+        engine, self._sequence = self._loaded(), 0
+        self._arrived_s, self._refusal = time.monotonic(), None
         self._thread = InferenceThread(
             engine, self._current, self._now_ns, self._on_answer, self._on_picture, self._on_failure
         )
         self._thread.start()
-        self._subscription = None
         if self._subscribe:
             self._subscription = self.create_subscription(ObservationMsg, "observation", self._on_message, OBSERVATION)
-        self._timer = self.create_timer(0.5, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = self.create_timer(WATCH_PERIOD_S, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:
         """Stop answering; an inference under way gives no chunk any more."""
-        if self._thread is None:
-            return
         if self._subscription is not None:
             self.destroy_subscription(self._subscription)
-        self.destroy_timer(self._timer)
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+        self._subscription = self._timer = None
         thread, self._thread = self._thread, None
-        if not thread.stop(STOP_S):
+        if thread is not None and not thread.stop(STOP_S):
             self._engine = None  # still in use by the thread: it goes with the process
             self.get_logger().warning("The inference under way does not end: left behind.")
 
@@ -206,6 +214,7 @@ class PolicyNode(ManagedNode):
                 )
             self.offer(observation_from_msg(msg))
         except ObservationError as error:
+            self._refusal = (time.monotonic(), str(error))
             self._say("observations", Level.ERROR, str(error))
 
     def _on_set_instruction(
@@ -239,9 +248,12 @@ class PolicyNode(ManagedNode):
         self._say("inference", Level.ERROR, str(error))
 
     def _watch(self) -> None:
-        """Say so when nothing arrives; an error about what does arrive stays until something usable comes."""
-        silent_s = time.monotonic() - self._arrived_s
-        if silent_s > SILENCE_S:
+        """Say so when nothing arrives, or nothing that can be used."""
+        now_s = time.monotonic()
+        silent_s = now_s - self._arrived_s
+        if self._refusal is not None and now_s - self._refusal[0] < SILENCE_S:
+            self._say("observations", Level.ERROR, self._refusal[1])
+        elif silent_s > SILENCE_S:
             self._say("observations", Level.WARN, "No observation arrives.", {"for [s]": silent_s})
         else:
             self._say("observations", Level.OK, "Observations arrive.")

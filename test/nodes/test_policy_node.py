@@ -92,7 +92,7 @@ def test_a_chunk_says_what_it_was_computed_from_and_when_its_steps_are_due(ros) 
 
 
 def test_a_slow_policy_answers_the_newest_observation_and_leaves_out_the_others(ros) -> None:
-    bench = Bench(ros, instruction="slow", max_observation_age=5.0).ready()
+    bench = Bench(ros, instruction="slow", max_observation_age=60.0).ready()
     bench.answer(joint=-1.0)
     ros.spin(1.0)
     bench.chunks.clear()
@@ -130,7 +130,7 @@ def test_the_same_seed_and_observation_give_the_same_draw_in_any_process(ros) ->
     stamp_ns = ros.node.get_clock().now().nanoseconds
 
     def draw(seed: int, stamp_ns: int) -> float:
-        bench = Bench(ros, seed=seed, max_observation_age=10.0).ready()
+        bench = Bench(ros, seed=seed, max_observation_age=60.0).ready()
         value = bench.answer(stamp_ns=stamp_ns).trajectory.points[0].positions[1]
         assert ros.stop(bench.process) == 0
         ros.until(lambda: bench.publisher.get_subscription_count() == 0, "the policy node is gone")
