@@ -19,178 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from f1_ros.errors import ConfigError
+from f1_ros.model.parts import (
+    REMEDY,
+    ExpertConfig,
+    KeypointConvConfig,
+    SiglipConfig,
+    TokenizerConfig,
+    positive,
+    require,
+)
 
-_REMEDY = "Correct it in config.json; docs of every key are in f1_ros/model/config.py."
-
-
-def _require(condition: bool, problem: str) -> None:
-    if not condition:
-        raise ConfigError(f"Network configuration: {problem}.", remedy=_REMEDY)
-
-
-def _epsilon(key: str, value: object) -> None:
-    _require(isinstance(value, float) and 0 < value < 1, f"{key} is {value!r}, expected a number in (0, 1)")
-
-
-def _positive(section: str, **values: int) -> None:
-    for key, value in values.items():
-        _require(
-            isinstance(value, int) and not isinstance(value, bool) and value > 0,
-            f"{section}.{key} is {value!r}, expected an integer above 0",
-        )
-
-
-@dataclass(frozen=True)
-class ExpertConfig:
-    """One Gemma decoder of the mixture.
-
-    Attributes:
-        hidden_size: width of its tokens.
-        intermediate_size: width inside its gated MLP.
-        num_hidden_layers: layers; the same for all experts.
-        num_attention_heads: query heads; the same for all experts.
-        num_key_value_heads: key and value heads, a divisor of the query heads; the same for all experts.
-        head_dim: width of a head, even (RoPE rotates its halves); the same for all experts.
-        vocab_size: rows of the token embedding (understanding expert only).
-        rms_norm_eps: epsilon of the RMS norms.
-    """
-
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int = 256
-    vocab_size: int = 257152
-    rms_norm_eps: float = 1e-6
-
-    def __post_init__(self) -> None:
-        sizes = asdict(self)
-        sizes.pop("rms_norm_eps")
-        _positive("expert", **sizes)
-        _require(self.head_dim % 2 == 0, f"head_dim is {self.head_dim}, expected an even number")
-        _require(
-            self.num_attention_heads % self.num_key_value_heads == 0,
-            f"{self.num_attention_heads} attention heads do not divide among {self.num_key_value_heads} KV heads",
-        )
-        _epsilon("rms_norm_eps", self.rms_norm_eps)
-
-
-@dataclass(frozen=True)
-class SiglipConfig:
-    """A SigLIP vision transformer: `(image_size / patch_size)^2` tokens of `hidden_size`."""
-
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    image_size: int = 224
-    patch_size: int = 14
-    layer_norm_eps: float = 1e-6
-
-    def __post_init__(self) -> None:
-        sizes = asdict(self)
-        sizes.pop("layer_norm_eps")
-        _positive("vision_config", **sizes)
-        _epsilon("layer_norm_eps", self.layer_norm_eps)
-        _require(
-            self.hidden_size % self.num_attention_heads == 0,
-            f"vision width {self.hidden_size} does not divide among {self.num_attention_heads} heads",
-        )
-        _require(
-            self.image_size >= self.patch_size,
-            f"vision image_size {self.image_size} is below its patch_size {self.patch_size}",
-        )
-
-    @property
-    def tokens(self) -> int:
-        """Tokens a camera."""
-        return (self.image_size // self.patch_size) ** 2
-
-
-@dataclass(frozen=True)
-class KeypointConvConfig:
-    """A small convolutional tower: spatial-softmax keypoints in one token, a pooled grid in `grid^2` more.
-
-    Attributes:
-        hidden_size: width of its tokens before the projector.
-        image_size: side of its square input, px; a multiple of 4.
-        channels: channels of the two convolutions (6x6 stride 4, then 3x3).
-        keypoints: number K of spatial-softmax keypoints.
-        grid: side of the pooled grid.
-        cameras: 1: all cameras share one tower; more: camera i has tower i.
-    """
-
-    hidden_size: int
-    image_size: int = 96
-    channels: tuple[int, int] = (32, 64)
-    keypoints: int = 32
-    grid: int = 4
-    cameras: int = 1
-
-    def __post_init__(self) -> None:
-        _require(len(self.channels) == 2, f"vision_config.channels is {list(self.channels)}, expected two numbers")
-        _positive(
-            "vision_config",
-            hidden_size=self.hidden_size,
-            image_size=self.image_size,
-            channels0=self.channels[0],
-            channels1=self.channels[1],
-            keypoints=self.keypoints,
-            grid=self.grid,
-            cameras=self.cameras,
-        )
-        _require(
-            self.image_size % 4 == 0 and self.image_size // 4 >= self.grid,
-            f"vision_config.image_size {self.image_size} is not a multiple of 4 that holds a {self.grid}-cell grid",
-        )
-
-    @property
-    def tokens(self) -> int:
-        """Tokens a camera."""
-        return 1 + self.grid**2
-
-
-@dataclass(frozen=True)
-class TokenizerConfig:
-    """The visual tokenizer (VAR's multi-scale residual VQ-VAE).
-
-    Attributes:
-        vocab_size: codes in the codebook.
-        z_channels: width of a code vector.
-        ch: channels at full resolution.
-        share_quant_resi: number of phi convolutions that the scales share.
-        ch_mult: channel multiplier per resolution level; each level but the last halves the resolution.
-        num_res_blocks: residual blocks a level (the decoder has one more).
-        patch: pixels of a patch x patch square that go in as channels (and come out so); 1 is upstream's.
-        norm_groups: groups of every group norm.
-    """
-
-    vocab_size: int = 4096
-    z_channels: int = 32
-    ch: int = 160
-    share_quant_resi: int = 4
-    ch_mult: tuple[int, ...] = (1, 1, 2, 2, 4)
-    num_res_blocks: int = 2
-    patch: int = 1
-    norm_groups: int = 32
-
-    def __post_init__(self) -> None:
-        sizes = asdict(self)
-        for i, multiplier in enumerate(sizes.pop("ch_mult")):
-            sizes[f"ch_mult[{i}]"] = multiplier
-        _positive("vae", **sizes)
-        _require(len(self.ch_mult) > 0, "vae.ch_mult is empty")
-        _require(self.share_quant_resi >= 2, f"vae.share_quant_resi is {self.share_quant_resi}, expected 2 or more")
-        _require(
-            self.ch % self.norm_groups == 0,
-            f"vae.ch {self.ch} is not a multiple of vae.norm_groups {self.norm_groups}",
-        )
-
-    @property
-    def downsample(self) -> int:
-        """Pixels a side of one cell of the finest token map."""
-        return int(self.patch * 2 ** (len(self.ch_mult) - 1))
+__all__ = ["ExpertConfig", "F1Config", "KeypointConvConfig", "SiglipConfig", "TokenizerConfig"]
 
 
 @dataclass(frozen=True)
@@ -229,7 +68,7 @@ class F1Config:
     num_steps: int = 10
 
     def __post_init__(self) -> None:
-        _positive(
+        positive(
             "config",
             chunk_size=self.chunk_size,
             max_state_dim=self.max_state_dim,
@@ -238,31 +77,31 @@ class F1Config:
             num_steps=self.num_steps,
             temporal_conv_kernel_size=self.temporal_conv_kernel_size,
         )
-        _require(self.act.hidden_size % 2 == 0, f"action expert's width {self.act.hidden_size} is odd")
+        require(self.act.hidden_size % 2 == 0, f"action expert's width {self.act.hidden_size} is odd")
         for name, expert in (("gen", self.gen), ("act", self.act)):
             if expert is None:
                 continue
             for key in ("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim"):
                 ours, theirs = getattr(expert, key), getattr(self.und, key)
-                _require(
+                require(
                     ours == theirs,
                     f"{name}_expert_config.{key} is {ours}, but {theirs} in the understanding expert: "
                     "experts attend jointly, so these must agree",
                 )
         if not self.use_world_model:
-            _require(self.gen is None and self.vae is None, "use_world_model is false with a generation expert")
+            require(self.gen is None and self.vae is None, "use_world_model is false with a generation expert")
             return
-        _require(self.gen is not None and self.vae is not None, "use_world_model is true without gen_expert_config.vae")
-        _positive(
+        require(self.gen is not None and self.vae is not None, "use_world_model is true without gen_expert_config.vae")
+        positive(
             "gen_expert_config",
             num_resolutions=self.num_resolutions,
             **{f"pn[{i}]": side for i, side in enumerate(self.scales)},
         )
-        _require(
+        require(
             len(self.scales) >= 2 and self.scales[0] == 1 and list(self.scales) == sorted(set(self.scales)),
             f"gen_expert_config.pn is {self.scales}, expected two or more rising sides, the first 1",
         )
-        _require(
+        require(
             1 <= self.num_resolutions <= len(self.scales),
             f"gen_expert_config.num_resolutions is {self.num_resolutions}, expected 1 to {len(self.scales)}",
         )
@@ -313,12 +152,12 @@ class F1Config:
         Raises:
             ConfigError: naming the key.
         """
-        _require(isinstance(tree, Mapping), "it is not an object")
+        require(isinstance(tree, Mapping), "it is not an object")
         und = _section(tree, "und_expert_config")
         text = _section(und, "text_config", "und_expert_config.")
         act = _section(tree, "act_expert_config")
         world = tree.get("use_world_model", True)
-        _require(isinstance(world, bool), f"use_world_model is {world!r}, expected true or false")
+        require(isinstance(world, bool), f"use_world_model is {world!r}, expected true or false")
         values: dict[str, Any] = {
             key: tree[key]
             for key in ("chunk_size", "max_state_dim", "max_action_dim", "tokenizer_max_length", "num_steps")
@@ -334,7 +173,7 @@ class F1Config:
             values["num_resolutions"] = _get(gen, "num_resolutions", "gen_expert_config")
             values["temporal_conv_kernel_size"] = _get(gen, "temporal_conv_kernel_size", "gen_expert_config")
             values["use_history"] = gen.get("use_history", True)
-            _require(isinstance(values["use_history"], bool), "gen_expert_config.use_history is not true or false")
+            require(isinstance(values["use_history"], bool), "gen_expert_config.use_history is not true or false")
         config = cls(
             vision=_vision(_section(und, "vision_config", "und_expert_config.")),
             und=_expert(text, "und_expert_config.text_config"),
@@ -342,8 +181,13 @@ class F1Config:
             use_world_model=world,
             **values,
         )
+        projected = und["vision_config"].get("projection_dim", config.und.hidden_size)
+        require(
+            projected == config.und.hidden_size,
+            f"vision_config.projection_dim is {projected}, the understanding expert's width {config.und.hidden_size}",
+        )
         width = tree.get("proj_width", config.act.hidden_size)
-        _require(
+        require(
             width == config.act.hidden_size,
             f"proj_width is {width}, but the action expert's width is {config.act.hidden_size}",
         )
@@ -389,13 +233,13 @@ class F1Config:
 
 def _section(tree: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
     value = tree.get(key)
-    _require(isinstance(value, Mapping), f"section {where}{key} is missing or not an object")
+    require(isinstance(value, Mapping), f"section {where}{key} is missing or not an object")
     assert isinstance(value, Mapping)
     return value
 
 
 def _get(section: Mapping[str, Any], key: str, where: str) -> Any:
-    _require(key in section, f"{where}.{key} is missing")
+    require(key in section, f"{where}.{key} is missing")
     return section[key]
 
 
@@ -406,10 +250,10 @@ def _expert(section: Mapping[str, Any], where: str) -> ExpertConfig:
         _get(section, key, where)
     for key in ("hidden_act", "hidden_activation"):
         value = section.get(key) or "gelu_pytorch_tanh"
-        _require(value == "gelu_pytorch_tanh", f"{where}.{key} is {value!r}, only gelu_pytorch_tanh is known")
+        require(value == "gelu_pytorch_tanh", f"{where}.{key} is {value!r}, only gelu_pytorch_tanh is known")
     theta = section.get("rope_theta", 10000.0)
-    _require(theta == 10000, f"{where}.rope_theta is {theta}, only 10000 is known")
-    _require(not section.get("attention_bias", False), f"{where}.attention_bias is set, F1 has none")
+    require(theta == 10000, f"{where}.rope_theta is {theta}, only 10000 is known")
+    require(not section.get("attention_bias", False), f"{where}.attention_bias is set, F1 has none")
     try:
         return ExpertConfig(**{k: v for k, v in section.items() if k in names})
     except ConfigError as error:
@@ -423,7 +267,7 @@ def _vision(section: Mapping[str, Any]) -> SiglipConfig | KeypointConvConfig:
             KeypointConvConfig, section, "vision_config", ignore=("model_type", "projection_dim")
         )
         return tower
-    _require(
+    require(
         kind == "siglip_vision_model",
         f"vision_config.model_type is {kind!r}, known are siglip_vision_model and keypoint_conv",
     )
@@ -436,12 +280,12 @@ def _vision(section: Mapping[str, Any]) -> SiglipConfig | KeypointConvConfig:
 def _strict(cls: type[Any], section: Mapping[str, Any], where: str, ignore: tuple[str, ...]) -> Any:
     names = {f.name for f in fields(cls)}
     for key in section:
-        _require(key in names or key in ignore, f"{where}.{key} is not a known key (known: {', '.join(sorted(names))})")
+        require(key in names or key in ignore, f"{where}.{key} is not a known key (known: {', '.join(sorted(names))})")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in section.items() if k in names}
     try:
         return cls(**values)
     except TypeError as error:
-        raise ConfigError(f"Network configuration: {where}: {error}.", remedy=_REMEDY) from error
+        raise ConfigError(f"Network configuration: {where}: {error}.", remedy=REMEDY) from error
 
 
 def _scales(pn: Any) -> tuple[int, ...]:
@@ -450,5 +294,5 @@ def _scales(pn: Any) -> tuple[int, ...]:
         return tuple(int(part) for part in str(pn).replace("-", "_").split("_"))
     except ValueError as error:
         raise ConfigError(
-            f"Network configuration: gen_expert_config.pn is {pn!r}, expected sides such as 1_2_3_4.", remedy=_REMEDY
+            f"Network configuration: gen_expert_config.pn is {pn!r}, expected sides such as 1_2_3_4.", remedy=REMEDY
         ) from error

@@ -26,7 +26,7 @@ from f1_ros.model.gemma import Expert, KVCache, attention_bias, run_experts
 from f1_ros.model.losses import noised
 from f1_ros.model.sampling import sample_top_k_top_p
 from f1_ros.model.tokenizer import VisualTokenizer
-from f1_ros.model.towers import make_tower
+from f1_ros.model.towers import VisionEncoder
 
 TIME_PERIODS = (4e-3, 4.0)  # shortest and longest period of the flow time's sinusoids
 
@@ -106,23 +106,10 @@ class TemporalConv(nn.Module):
         return F.linear(x.permute(0, 2, 3, 1).flatten(2), self.conv.weight.flatten(1), self.conv.bias)
 
 
-class VisionEncoder(nn.Module):
-    """Vision tower, and the projector to the understanding expert's width."""
-
-    def __init__(self, config: F1Config) -> None:
-        super().__init__()
-        self.tower = make_tower(config.vision)
-        self.projector = nn.Linear(config.vision.hidden_size, config.und.hidden_size)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Images (B, cameras, 3, S, S) -> tokens (B, cameras, tokens, W), keypoints (B, cameras, 2 K) or None."""
-        seen = self.tower(images)
-        return self.projector(seen.tokens), seen.keypoints
-
-
 class F1Model(nn.Module):
-    """The network of one `F1Config`. Its modules are named by part; `checkpoint.py` knows the release's names.
+    """The network of one `F1Config`, with random weights from torch's global generator.
 
+    Modules are named by part; `names.py` knows the release's names for them.
     Without a world model (`use_world_model` false) `tokenizer` and `gen` do not exist, `history` is None
     everywhere, and `foresight` is not to be called.
     """
@@ -130,7 +117,7 @@ class F1Model(nn.Module):
     def __init__(self, config: F1Config) -> None:
         super().__init__()
         self.config = config
-        self.vision = VisionEncoder(config)
+        self.vision = VisionEncoder(config.vision, config.und.hidden_size)
         self.und = Expert(config.und, language=True)
         self.act = Expert(config.act)
         if config.gen is not None and config.vae is not None:
@@ -195,14 +182,8 @@ class F1Model(nn.Module):
             visible = visible & (first_part | ~first_part[:, None])  # (B, 1, N, N)
         ahead = torch.arange(config.foresight_tokens, device=valid.device)
         cache = KVCache(config.und.num_hidden_layers, tokens + len(ahead) + config.chunk_size + 1)
-        last = run_experts(
-            streams,
-            positions,
-            attention_bias(visible),
-            cache,
-            keep=True,
-            outputs=1 if config.use_world_model else 0,
-        )
+        wanted = 1 if config.use_world_model else 0
+        last = run_experts(streams, positions, attention_bias(visible), cache, keep=True, outputs=wanted)
         end = positions[:, -1:]
         return Prefix(
             cache=cache,
@@ -349,9 +330,8 @@ class F1Model(nn.Module):
         before = prefix.valid[:, None, None, :].expand(-1, -1, count, -1)
         visible = torch.cat([before, among], dim=-1)
         positions = prefix.positions[:, start : start + count]
-        hidden = run_experts(
-            [(self.gen, tokens)], positions, attention_bias(visible), prefix.cache, keep=True, outputs=count
-        )
+        bias = attention_bias(visible)
+        hidden = run_experts([(self.gen, tokens)], positions, bias, prefix.cache, keep=True, outputs=count)
         prefix.valid = torch.cat([prefix.valid, prefix.valid.new_ones(batch, count)], dim=1)
         assert hidden is not None
         return hidden
@@ -397,9 +377,8 @@ class F1Model(nn.Module):
         time = time_embedding(t, action.shape[-1]).to(action.dtype)[:, None].expand_as(action)
         mixed = self.action_time_mlp_out(F.silu(self.action_time_mlp_in(torch.cat([action, time], dim=-1))))
         tokens = torch.cat([state_token[:, None], mixed], dim=1)
-        hidden = run_experts(
-            [(self.act, tokens)], positions, bias, prefix.cache, keep=False, outputs=self.config.chunk_size
-        )
+        wanted = self.config.chunk_size
+        hidden = run_experts([(self.act, tokens)], positions, bias, prefix.cache, keep=False, outputs=wanted)
         assert hidden is not None
         out: Tensor = self.action_out_proj(hidden)
         return out

@@ -14,7 +14,9 @@ _GEMMA_VOCABULARY = 257152
 
 # The released model: PaliGemma-3B, two 300 M experts, VAR's tokenizer.
 FULL_SIZE = F1Config(
-    vision=SiglipConfig(hidden_size=1152, intermediate_size=4304, num_hidden_layers=27, num_attention_heads=16),
+    vision=SiglipConfig(
+        hidden_size=1152, intermediate_size=4304, num_hidden_layers=27, num_attention_heads=16, patch_size=14
+    ),
     und=ExpertConfig(2048, 16384, 18, 8, 1, 256, _GEMMA_VOCABULARY),
     gen=ExpertConfig(1024, 4096, 18, 8, 1, 256, _GEMMA_VOCABULARY),
     act=ExpertConfig(1024, 4096, 18, 8, 1, 256, _GEMMA_VOCABULARY),

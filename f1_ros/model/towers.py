@@ -99,3 +99,17 @@ class KeypointTower(nn.Module):
 def make_tower(config: SiglipConfig | KeypointConvConfig) -> SiglipTower | KeypointTower:
     """The tower that a configuration asks for."""
     return SiglipTower(config) if isinstance(config, SiglipConfig) else KeypointTower(config)
+
+
+class VisionEncoder(nn.Module):
+    """Vision tower, and the projector to the understanding expert's width."""
+
+    def __init__(self, config: SiglipConfig | KeypointConvConfig, width: int) -> None:
+        super().__init__()
+        self.tower = make_tower(config)
+        self.projector = nn.Linear(config.hidden_size, width)
+
+    def forward(self, images: Tensor) -> VisionOutput:
+        """Images (B, cameras, 3, S, S) in [-1, 1] -> tokens of that width."""
+        seen = self.tower(images)
+        return VisionOutput(self.projector(seen.tokens), seen.keypoints)

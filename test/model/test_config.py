@@ -82,6 +82,11 @@ def _set(path: str, value: Any) -> dict[str, Any]:
         ("chunk_size", 0, "config.chunk_size is 0"),
         ("num_steps", True, "config.num_steps is True"),
         ("proj_width", 64, "proj_width is 64, but the action expert's width is 32"),
+        (
+            "und_expert_config.vision_config.projection_dim",
+            32,
+            "projection_dim is 32, the understanding expert's width 64",
+        ),
         ("use_world_model", "yes", "use_world_model is 'yes'"),
     ],
 )
