@@ -57,7 +57,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report here")
     args = parser.parse_args()
     try:
-        options = demo_options(args, args.out / "run")
+        options = demo_options(args, HERE.parent / "runs" / "bench")
         options.out.mkdir(parents=True, exist_ok=True)
         with bare_loop() as bare:
             recording = run_system(options)
