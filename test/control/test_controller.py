@@ -119,6 +119,24 @@ def test_grippers_are_told_on_change_only() -> None:
         rig.chunk(READY, gripper=width)
         rig.tick(40)
     assert [c.grippers["gripper"] for c in rig.commands if c.grippers] == [0.08, 0.0]
+    assert rig.controller.gripper_commanded == {"gripper": 0.0}
+
+
+def test_the_controller_tells_what_status_needs() -> None:
+    rig = Rig()
+    assert rig.controller.commanded is None
+    assert rig.controller.commanded_velocity is None
+    rig.start(Mode.POLICY)
+    rig.tick(15)
+    assert rig.controller.chunk_stamp_ns is None
+    rig.chunk(speed=0.2)
+    command = rig.tick(10)
+    assert rig.controller.commanded.tolist() == command.position.tolist()
+    assert rig.controller.commanded_velocity.tolist() == command.velocity.tolist()
+    assert rig.controller.chunk_stamp_ns == rig.now_ns - 100 * MS - 9 * PERIOD_NS - PERIOD_NS
+    rig.tick(80)
+    assert rig.controller.reason == "the chunk is at its end, the next one is overdue"
+    assert rig.controller.counters["ticks"] == 110
 
 
 # -- hand-overs -------------------------------------------------------------------------------------------------------

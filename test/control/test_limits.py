@@ -144,6 +144,14 @@ def test_an_infinite_velocity_is_refused_too() -> None:
     assert limiter.step([0.1], [np.inf]).refused
 
 
+def test_a_limiter_tells_the_state_that_it_last_gave() -> None:
+    limiter = Limiter(one(), DT)
+    limiter.reset([0.1], [0.2])
+    step = limiter.step([0.102], [0.2])
+    assert limiter.position.tolist() == step.position.tolist()
+    assert limiter.velocity.tolist() == step.velocity.tolist()
+
+
 def test_braking_ends_at_rest_and_stays_there() -> None:
     limiter = Limiter(FR3, DT)
     limiter.reset([0.0, 0.0, 0.0, -1.5, 0.0, 1.5, 0.0], [2.0, -2.0, 1.0, -0.5, 5.0, -4.0, 0.0])

@@ -123,6 +123,25 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
         "cameras[0].min_rate",
         "below it",
     ),
+    "name with spaces": (lambda d: d.update(name="My Franka"), "name", "lower-case"),
+    "arm without joints": (lambda d: d["arms"][0].update(joints=[]), "arms[0].joints", "Give the joints"),
+    "negative rate": (lambda d: d["arms"][0]["state"].update(rate_hz=-1), "arms[0].state.rate_hz", "not periodic"),
+    "negative interval": (
+        lambda d: d["grippers"][0].update(min_interval_s=-1),
+        "grippers[0].min_interval_s",
+        "0 or more",
+    ),
+    "negative effort": (
+        lambda d: d["grippers"][0]["command"].update(max_effort=-1),
+        "grippers[0].command.max_effort",
+        "newtons",
+    ),
+    "gripper without joints": (
+        lambda d: d["grippers"][0]["state"].update(joints=[]),
+        "grippers[0].state.joints",
+        "Name the joints",
+    ),
+    "open key that cannot be open": (lambda d: d.update(open={"rates.control": "?"}), "open.rates.control", "limit"),
     "no arm": (lambda d: d.update(arms=[]), "arms", "at least one"),
     "timeout shorter than the topic's period": (
         lambda d: d["timeouts"].update(joint_state=0.01),
