@@ -15,6 +15,7 @@ outputs.safetensors:
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +126,9 @@ def _run(model: F1Model, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _cameras(inputs: dict[str, Tensor]) -> int:
-    return next(i for i in range(len(inputs) + 1) if f"image{i}" not in inputs)
+    """One more than the highest camera that any tensor is of."""
+    numbers = [re.match(r"image(\d{1,2})(_mask)?$", name) for name in inputs]
+    return max((int(number[1]) + 1 for number in numbers if number), default=0)
 
 
 def _output_shapes(config: F1Config, vae: TokenizerConfig, batch: int) -> dict[str, tuple[int, ...]]:
@@ -147,7 +150,7 @@ def _output_shapes(config: F1Config, vae: TokenizerConfig, batch: int) -> dict[s
 def _check_inputs(path: Path, inputs: dict[str, Tensor], config: F1Config) -> int:
     """Refuse inputs that do not fit the configuration; gives the batch size."""
     cameras = _cameras(inputs)
-    if cameras == 0:
+    if "image0" not in inputs:
         raise CheckpointError(f"{path}: tensor image0 is missing.", remedy=_REMEDY)
     batch = inputs["image0"].shape[0] if inputs["image0"].ndim else 0
     size, frame, length = config.image_size, config.frame_size, config.tokenizer_max_length

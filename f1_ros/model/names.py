@@ -29,7 +29,7 @@ _PREFIXES: tuple[tuple[str, str], ...] = (
 
 # Newer namings -> the one that is written.
 _NEWER: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"^(.*paligemma)\.model\.language_model\.(?!model\.)"), r"\1.language_model.model."),
+    (re.compile(r"^(.*paligemma)(?:\.model)?\.language_model\.(?!model\.|lm_head\.)"), r"\1.language_model.model."),
     (re.compile(r"^(.*paligemma)\.model\.(?=vision_tower\.|multi_modal_projector\.)"), r"\1."),
     (re.compile(r"^(.*paligemma)\.lm_head\."), r"\1.language_model.lm_head."),
     (re.compile(r"^(.*paligemma\.vision_tower)\.(?!vision_model\.)"), r"\1.vision_model."),

@@ -20,7 +20,10 @@ from torch import Tensor
 
 from f1_ros.errors import CheckpointError
 from f1_ros.model.checkpoint import load_policy_network, load_visual_tokenizer, read_config, save_policy_network
+from f1_ros.model.config import ExpertConfig, F1Config, SiglipConfig
 from f1_ros.model.f1 import F1Model
+from f1_ros.model.manifest import manifest
+from f1_ros.model.names import canonical_name
 
 EMBED = "model.paligemma_with_expert.paligemma.language_model.model.embed_tokens.weight"
 HEAD = "model.paligemma_with_expert.paligemma.language_model.lm_head.weight"
@@ -97,6 +100,50 @@ def test_newer_namings_are_read(small_model: Callable[..., F1Model], tmp_path: P
     _rewrite(tmp_path, rename)
     assert any(".paligemma.model.language_model.layers." in name for name in load_file(tmp_path / "model.safetensors"))
     assert _equal(load_policy_network(tmp_path), model)
+
+
+def test_names_of_the_installed_transformers_are_known() -> None:
+    """Whatever transformers calls PaliGemma's tensors today becomes the name that our files carry."""
+    from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
+
+    text = {
+        "model_type": "gemma",
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "vocab_size": 20,
+    }
+    vision = {
+        "model_type": "siglip_vision_model",
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 8,
+        "patch_size": 4,
+        "vision_use_head": False,
+    }
+    with torch.device("meta"):
+        theirs = PaliGemmaForConditionalGeneration(
+            PaliGemmaConfig(text_config=text, vision_config=vision, projection_dim=16)
+        )
+    prefix = "model.paligemma_with_expert.paligemma."
+    expected = {
+        name
+        for name in manifest(
+            F1Config(
+                SiglipConfig(16, 16, 1, 2, 8, 4),
+                ExpertConfig(16, 16, 1, 2, 1, 8, 20),
+                ExpertConfig(16, 16, 1, 2, 1, 8, 20),
+                use_world_model=False,
+            )
+        ).loaded
+        if name.startswith(prefix)
+    }
+    assert {canonical_name(prefix + name) for name in theirs.state_dict()} - {HEAD} == expected
 
 
 def test_tensors_that_the_release_shares_are_found_by_either_name(policy: Path, model: F1Model) -> None:

@@ -84,6 +84,7 @@ def test_output_outside_its_tolerance_fails(variant_dir: Path, tmp_path: Path, n
         ("inputs.safetensors", "noise", None, ["noise", "missing"]),
         ("inputs.safetensors", "image0", None, ["image0", "missing"]),
         ("inputs.safetensors", "image1_mask", None, ["image1_mask", "missing"]),
+        ("inputs.safetensors", "image3", torch.zeros(1, 3, 56, 56), ["image2", "missing"]),
         ("inputs.safetensors", "state", torch.zeros(1, 4), ["state", "[1, 4]", "[1, 9]"]),
         ("inputs.safetensors", "history", torch.zeros(1, 4, 3, 80, 80), ["history", "[1, 6, 3, 80, 80]"]),
         ("inputs.safetensors", "state", torch.full((1, 9), torch.nan), ["state", "NaN"]),

@@ -25,6 +25,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
     folder = tmp_path_factory.mktemp("language")
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>").save_pretrained(folder)
+    (folder / "config.json").write_text(
+        '{"model_type": "f1"}'
+    )  # beside it in a policy directory, unknown to transformers
     return folder
 
 
