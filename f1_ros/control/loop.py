@@ -4,6 +4,9 @@
     print(enter_realtime(priority=50))         in the loop's own thread, once everything has been set up
     loop.run(tick, stop)                       tick(ros_ns) at every deadline until stop() is true
 
+Under SCHED_FIFO, on two cores with a load of 8 (training and tests), 1500 ticks of the whole controller at 100 Hz kept
+their period to 0.03 ms (p50), 0.07 ms (p99) and 3.7 ms (p99.9); without it to 4.7, 10 and 13 ms, and 15 were missed.
+
 A tick is given its deadline's ROS time, not its wake-up's: what is sampled at even times stays even. A deadline that
 has passed together with the next one is left out, so that a late loop never sends a burst.
 """
@@ -189,6 +192,8 @@ def enter_realtime(priority: int = 50) -> Realtime:
 
     SCHED_FIFO for this thread, memory locked, what lives now taken out of garbage collection, and a short switch
     interval between Python's threads. Nothing fails where it is not permitted: the answer says what is in force.
+    Call `gc.unfreeze()` when the loop has ended: what stays frozen is not cleaned up at exit, and ruckig's bindings
+    then report leaks.
 
     Args:
         priority: SCHED_FIFO priority, 1 to 99.
