@@ -22,10 +22,12 @@ the moment. Episodes in which no cube landed in the bin are dropped and tried ag
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -124,8 +126,21 @@ def record(
             "config": dataclasses.asdict(config)}  # fmt: skip
     meta = json.loads(json.dumps(meta))
     folder.mkdir(parents=True, exist_ok=True)
-    _check_folder(folder, meta)
-    (folder / "recording.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    with _alone_in(folder):
+        _check_folder(folder, meta)
+        (folder / "recording.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+        _record_parts(folder, meta, config, workers, progress)
+        return _merge(folder, list(range(0, episodes, PART_EPISODES)), meta)
+
+
+def _record_parts(
+    folder: Path,
+    meta: dict[str, Any],
+    config: BeltConfig,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    episodes, seed = int(meta["episodes"]), int(meta["seed"])
     firsts = range(0, episodes, PART_EPISODES)
     open_parts = [first for first in firsts if not _part(folder, first).is_dir()]
     done = episodes - sum(min(PART_EPISODES, episodes - first) for first in open_parts)
@@ -138,7 +153,20 @@ def record(
             done += job.result()
             if progress is not None:
                 progress(done, episodes)
-    return _merge(folder, list(firsts), meta)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep a second recording out of the folder; the lock goes with the process, however it ends."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"Another process is recording into {folder}.", remedy="Wait for it, or choose another folder."
+            ) from None
+        yield
+        (folder / ".lock").unlink()
 
 
 def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> Episode | None:

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from f1_ros.engine.protocol import Foresight, InferenceResult, PolicySpec
+from f1_ros.robots.profile import load_profile
+
+PROFILE = load_profile("franka")
+
+
+class ScriptedEngine:
+    """An engine that answers with what a function makes of the observation."""
+
+    def __init__(self, answer) -> None:
+        self.answer = answer
+        self.observations = []
+        self.seeds = []
+        self.instructions = []
+        self.spec = PolicySpec(
+            name="scripted",
+            robot="franka",
+            cameras=("front", "wrist"),
+            image_size=96,
+            history_resize=96,
+            history_size=96,
+            history_offsets=(-9, -6, -3, 0),
+            foresight_offset=6,
+            step_s=0.05,
+            first_step_offset=1,
+            state_names=PROFILE.state_names,
+            action_names=PROFILE.action_names,
+            chunk_size=16,
+            default_instruction="pick",
+        )
+
+    def warm_up(self) -> None:
+        pass
+
+    def infer(self, observation, instruction, seed) -> InferenceResult:
+        self.observations.append(observation)
+        self.seeds.append(seed)
+        self.instructions.append(instruction)
+        return InferenceResult(np.asarray(self.answer(observation), dtype=float), None)
+
+    def decode_foresight(self, foresight: Foresight):
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def profile():
+    return PROFILE
+
+
+@pytest.fixture
+def scripted():
+    return ScriptedEngine
