@@ -1,4 +1,7 @@
-"""The observation node: camera frames and joint states in, time-matched observations out."""
+"""The observation node: camera frames and joint states in, time-matched observations out.
+
+Joint states are not worth waking up for: they are taken from the middleware when a frame is there (`polled`).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ from f1_ros.nodes.conversions import SECOND_NS, observation_to_msg, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.lifecycle import ManagedNode, run
 from f1_ros.nodes.parameters import POLICY, PROFILE, NodeParameter, policy_dir
-from f1_ros.nodes.qos import OBSERVATION, SENSOR
+from f1_ros.nodes.polled import PolledSubscription
+from f1_ros.nodes.qos import JOINT_HISTORY, OBSERVATION, SENSOR
 from f1_ros.observe.builder import ObservationBuilder
 from f1_ros.observe.frames import CompressedFrame, Frame, ImageFrame
 from f1_ros.observe.health import HealthLimits
@@ -71,7 +75,8 @@ class ObservationNode(ManagedNode):
         self._listener = listener
         self._builder: ObservationBuilder | None = None
         self._diagnostics: Diagnostics | None = None
-        self._subscriptions_by_topic: dict[str, Any] = {}
+        self._cameras: list[Any] = []
+        self._joints: dict[str, PolledSubscription[JointState]] = {}
         self._timer: Any = None
         self._active_s = 0.0
 
@@ -89,9 +94,10 @@ class ObservationNode(ManagedNode):
         for name, topic in builder.camera_topics.items():
             compressed = self._profile.camera(name).type == COMPRESSED_IMAGE
             kind, read = (CompressedImage, _compressed) if compressed else (Image, _raw)
-            self._subscribe(kind, topic, partial(self._on_frame, builder, name, read))
+            on_frame = partial(self._on_frame, builder, name, read)
+            self._cameras.append(self.create_subscription(kind, topic, on_frame, SENSOR))
         for topic in builder.joint_topics:
-            self._subscribe(JointState, topic, partial(self._on_joint_state, builder, topic))
+            self._joints[topic] = PolledSubscription(self, JointState, topic, JOINT_HISTORY)
         self._active_s = time.monotonic()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(HEALTH_PERIOD_S, self._report, clock=steady)
@@ -101,9 +107,12 @@ class ObservationNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Unsubscribe."""
-        for subscription in self._subscriptions_by_topic.values():
-            self.destroy_subscription(subscription)
-        self._subscriptions_by_topic.clear()
+        for camera in self._cameras:
+            self.destroy_subscription(camera)
+        self._cameras.clear()
+        for joints in self._joints.values():
+            joints.close()
+        self._joints.clear()
         if self._timer is not None:
             self.destroy_timer(self._timer)
             self._timer = None
@@ -146,9 +155,6 @@ class ObservationNode(ManagedNode):
         profile = replace(self._profile, match_tolerance_s=tolerance_s)
         return ObservationBuilder.for_robot(self._spec, profile, limits)
 
-    def _subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
-        self._subscriptions_by_topic[topic] = self.create_subscription(kind, topic, callback, SENSOR)
-
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
@@ -156,6 +162,7 @@ class ObservationNode(ManagedNode):
         ready = builder.add_frame(camera, to_ns(msg.header.stamp), read(msg), self._now_ns())
         if ready is None:
             return
+        self._take_joint_states(builder)
         made = builder.build(ready, self._now_ns())
         if not isinstance(made, Observation):
             return  # its reason stands in the builder's status
@@ -164,13 +171,20 @@ class ObservationNode(ManagedNode):
         if self._publisher.get_subscription_count() > 0:
             self._publisher.publish(observation_to_msg(made, self._profile.name, self._now_ns()))
 
-    def _on_joint_state(self, builder: ObservationBuilder, topic: str, msg: JointState) -> None:
-        builder.add_joint_state(topic, to_ns(msg.header.stamp), msg.name, msg.position, self._now_ns())
+    def _take_joint_states(self, builder: ObservationBuilder) -> None:
+        """Take the joint states that have come since the last time, each with the instant at which it came."""
+        ros_minus_system_ns = self._now_ns() - time.time_ns()
+        for topic, subscription in self._joints.items():
+            while (taken := subscription.take()) is not None:
+                msg, arrived_ns = taken
+                received_ns = arrived_ns + ros_minus_system_ns
+                builder.add_joint_state(topic, to_ns(msg.header.stamp), msg.name, msg.position, received_ns)
 
     def _report(self) -> None:
         """Hand the builder's statuses on; Diagnostics says each change once."""
         if self._builder is None or self._diagnostics is None or time.monotonic() - self._active_s < GRACE_S:
             return
+        self._take_joint_states(self._builder)
         for status in self._builder.statuses(self._now_ns()):
             self._diagnostics.set(status.part, Level(status.level), status.message, status.values)
 

@@ -7,6 +7,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Cameras, joint states, foresight: only the newest counts. A best-effort reader matches every writer."""
 
+JOINT_HISTORY = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Joint states where they are interpolated: those since the last camera frame, at up to 1 kHz, all taken at once."""
+
 OBSERVATION = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """Observations. Three 224x224 cameras make 2 MB: too much for one packet of shared memory, so best effort loses most of
 them (77 of 100 on one machine), reliable none. A depth of 1 still keeps only the newest."""
