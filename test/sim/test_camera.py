@@ -131,7 +131,7 @@ def test_rays_go_through_pixel_centres() -> None:
 
 
 def test_unknown_cameras_sizes_and_renderers_are_refused(world) -> None:
-    with pytest.raises(ConfigError, match="no camera 'back'.*front, scene, wrist"):
+    with pytest.raises(ConfigError, match=r"no camera 'back'.*front, scene, wrist"):
         world.render("back")
     with pytest.raises(ConfigError, match="0 x 96"):
         world.render("front", 0, 96)
