@@ -110,7 +110,7 @@ def save_policy_network(model: F1Model, directory: Path | str, dtype: torch.dtyp
     tensors = {}
     for name, tensor in model.state_dict().items():
         stored = tensor.detach().to("cpu", dtype).contiguous()
-        if not torch.isfinite(stored).all():
+        if not _finite(stored):
             raise CheckpointError(
                 f"Tensor {name} holds NaN or infinity as {_type_name(dtype)}.",
                 remedy="Do not save this network: its training diverged, or its weights need a wider type.",
@@ -262,7 +262,7 @@ def _fill(module: nn.Module, file: _File, matched: Mapping[str, str], dtype: tor
         if not stored.is_floating_point():
             raise CheckpointError(f"{file.path}: tensor {name} has type {_type_name(stored.dtype)}.", remedy=_RESTORE)
         weight = stored.to(dtype, copy=True)  # a copy of our own: the file may be replaced while we run
-        if not torch.isfinite(weight).all():
+        if not _finite(weight):
             raise CheckpointError(f"{file.path}: tensor {name} holds NaN or infinity.", remedy=_RESTORE)
         owner, _, leaf = ours.rpartition(".")
         holder = module.get_submodule(owner)
@@ -284,6 +284,11 @@ def _replacing(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether all entries are finite, by the extremes: NaN shows in both, and nothing of the tensor's size is made."""
+    return bool(torch.stack(tensor.aminmax()).isfinite().all())
 
 
 def _type_name(dtype: torch.dtype) -> str:
