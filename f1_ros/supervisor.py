@@ -120,7 +120,12 @@ class Supervisor:
     ) -> None:
         self.bringup = bringup
         self.log_dir = log_dir
-        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", "ROS_LOG_DIR": str(log_dir), **(environment or {})}
+        self._environment = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "ROS_LOG_DIR": str(log_dir / "ros"),
+            **(environment or {}),
+        }
         self._console = console
         self._command = command or _module_command
         self._children: dict[str, _Child] = {}

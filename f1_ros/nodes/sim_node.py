@@ -60,7 +60,12 @@ PARAMETERS = (
     NodeParameter("camera_rate", 20.0, "Pictures, Hz of simulated time.", lower=1.0, upper=50.0),
     NodeParameter("image_width", 96, "Width of the pictures, px.", lower=16, upper=1280),
     NodeParameter("image_height", 96, "Height of the pictures, px.", lower=16, upper=1280),
-    NodeParameter("renderer", "auto", "What draws the pictures: ray, egl, or auto for egl where there is one."),
+    NodeParameter(
+        "renderer",
+        "auto",
+        "What draws the pictures: ray, egl, or auto for egl where there is one.",
+        check=lambda kind: None if kind in ("ray", "egl", "auto") else f"'{kind}' is none of ray, egl, auto.",
+    ),
     NodeParameter(
         "realtime_priority",
         30,

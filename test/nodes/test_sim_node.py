@@ -1,0 +1,119 @@
+"""The simulated robot speaks as the real one does, and the scripted expert picks with it by teleoperation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from control_msgs.action import GripperCommand
+from diagnostic_msgs.msg import DiagnosticStatus
+from f1_msgs.msg import ControlStatus
+from rclpy.action import ActionClient
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+
+from f1_ros.nodes.conversions import to_ns
+from f1_ros.nodes.qos import COMMAND, SENSOR
+from f1_ros.robots.profile import load_profile
+
+FRANKA = load_profile("franka")
+
+
+def command(joints: np.ndarray, **values: float) -> JointState:
+    names = [f"fr3_joint{i}" for i in range(1, 8)]
+    return JointState(name=names, position=[values.get(name, joints[i]) for i, name in enumerate(names)])
+
+
+def test_the_simulator_speaks_the_topics_of_the_profile(ros: Any) -> None:
+    joints = ros.collect(JointState, FRANKA.arms[0].state.topic, SENSOR)
+    fingers = ros.collect(JointState, FRANKA.grippers[0].state.topic, SENSOR)
+    pictures = {camera.name: ros.collect(Image, camera.topic, SENSOR) for camera in FRANKA.cameras}
+    clocks = ros.collect(Clock, "/clock", SENSOR)
+    ros.start("sim_node", real_time_factor=2.0)
+    ros.until(lambda: len(clocks) > 20 and all(pictures.values()) and len(fingers) > 3, "the robot is there")
+
+    assert joints[-1].name == [f"fr3_joint{i}" for i in range(1, 8)]
+    assert fingers[-1].name == ["fr3_finger_joint1", "fr3_finger_joint2"]
+    assert list(fingers[0].position) == pytest.approx([0.04, 0.04], abs=1e-3)
+    stamps = np.array([to_ns(message.header.stamp) for message in joints])
+    assert (np.diff(stamps) > 0).all()
+    assert (stamps % 10_000_000 == 0).all()
+    for name, received in pictures.items():
+        picture = received[-1]
+        assert (picture.header.frame_id, picture.encoding) == (name, "rgb8")
+        assert (picture.width, picture.height, picture.step) == (96, 96, 288)
+        assert to_ns(picture.header.stamp) % 50_000_000 == 0
+        assert len(set(picture.data)) > 10
+
+    commands = ros.node.create_publisher(JointState, FRANKA.arms[0].command.topic, COMMAND)
+    start = np.array(joints[-1].position)
+    ros.until(commands.get_subscription_count, "the simulator listens")
+    commands.publish(command(start, fr3_joint1=start[0] + 0.2))
+    ros.until(lambda: abs(joints[-1].position[0] - start[0] - 0.2) < 0.01, "the arm goes to its target")
+    # As a real arm it stays there when commands stop, and cannot be sent to nowhere.
+    commands.publish(command(start, fr3_joint1=float("nan")))
+    ros.spin(0.5)
+    assert joints[-1].position[0] == pytest.approx(start[0] + 0.2, abs=0.01)
+
+
+def test_the_gripper_answers_its_action_when_the_fingers_have_arrived(ros: Any) -> None:
+    fingers = ros.collect(JointState, FRANKA.grippers[0].state.topic, SENSOR)
+    ros.start("sim_node", cubes=False, camera_rate=1.0)
+    client = ActionClient(ros.node, GripperCommand, FRANKA.grippers[0].command.action)
+
+    def send(position: float) -> Any:
+        goal = GripperCommand.Goal()
+        goal.command.position = position
+        future = client.send_goal_async(goal)
+        ros.until(future.done, "an answer to the goal")
+        return future.result()
+
+    ros.until(client.server_is_ready, "the gripper is there")
+    handle = send(0.01)  # half of the opening width
+    assert handle.accepted
+    result = handle.get_result_async()
+    ros.until(result.done, "the goal ends")
+    assert result.result().result.reached_goal
+    assert result.result().result.position == pytest.approx(0.01, abs=1e-3)
+    ros.until(lambda: abs(sum(fingers[-1].position) - 0.02) < 3e-3, "the fingers are there")
+    assert not send(0.05).accepted
+    assert not send(float("nan")).accepted
+    client.destroy()
+
+
+def test_the_expert_picks_a_cube_by_teleoperation_and_its_silence_holds_the_arm(ros: Any) -> None:
+    counts = ros.collect(DiagnosticStatus, "/f1_sim/counts", COMMAND)
+    statuses = ros.collect(ControlStatus, "/f1/status", COMMAND)
+    ros.start("sim_node", camera_rate=1.0)
+    ros.start("action_node", use_sim_time=True, initial_mode="teleop")
+    expert = ros.start("expert_node")
+
+    def picked() -> bool:
+        return bool(counts) and {v.key: int(v.value) for v in counts[-1].values}["binned"] >= 1
+
+    ros.until(picked, "a cube lies in the bin")
+    assert statuses[-1].mode == ControlStatus.TELEOP
+    expert.kill()
+    ros.stop(expert)
+    ros.until(lambda: statuses[-1].mode == ControlStatus.FAULT, "the leader's silence is a fault")
+    assert statuses[-1].reason == "no leader arm's message for 0.5 s"
+    ros.until(lambda: max(map(abs, statuses[-1].velocity)) < 1e-6, "the arm comes to rest")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"image_width": 100}, "Set image_width and image_height to a size of the profile"),
+        ({"renderer": "crayon"}, "'crayon' is none of ray, egl, auto"),
+        ({"view": True}, "The viewer needs a display"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused_with_its_remedy(
+    ros: Any, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any], says: str
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    process = ros.start("sim_node", **parameters)
+    ros.until(lambda: process.poll() is not None, "the process ends")
+    assert process.returncode == 2
+    assert says in ros.log(process)
