@@ -35,6 +35,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="SECONDS",
         help="the scene moves on for this long during an inference, or for the measured latency if longer",
     )
+    evaluate.add_argument("--exact-delay", action="store_true", help="use --delay even where the latency is longer")
+    evaluate.add_argument("--picks-only", action="store_true", help="end an episode with the pick (faster)")
     evaluate.add_argument("--replan", type=int, default=3, metavar="STEPS", help="steps of 50 ms between inferences")
     evaluate.add_argument("--sudden", action="store_true", help="the cube drops onto the belt as the episode starts")
     evaluate.add_argument("--instruction", help="instruction (default: the policy's own)")
@@ -88,6 +90,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         seed=args.seed,
         belt=belt,
         delay_s=args.delay,
+        exact_delay=args.exact_delay,
+        until_binned=not args.picks_only,
         replan_steps=args.replan,
         sudden=args.sudden,
         instruction=args.instruction,
@@ -106,8 +110,9 @@ def _evaluate(args: argparse.Namespace) -> int:
         Result("wilson_low", low),
         Result("wilson_high", high),
         Result("episodes", len(found.episodes)),
-        Result("binned_rate", found.binned_rate),
     ]
+    if settings.until_binned:
+        results.append(Result("binned_rate", found.binned_rate))
     if found.calibration_p95_ms is not None:
         latencies = found.latencies_ms
         results += [

@@ -54,6 +54,8 @@ class EvaluationSettings:
         belt: the world; speed range and direction are its own.
         delay_s: time that the scene moves on during an inference, s. Where the policy's measured latency (95th
             percentile, rounded up to a control tick) is longer, that is used.
+        exact_delay: use `delay_s` even where the measured latency is longer.
+        until_binned: go on after a pick until the cube is in the bin (a detail, not part of success).
         replan_steps: steps between inferences.
         sudden: the cube drops onto the belt at the start, instead of riding in while the arm holds still.
         instruction: the policy's default if None.
@@ -68,6 +70,8 @@ class EvaluationSettings:
     seed: int = 0
     belt: BeltConfig = field(default_factory=BeltConfig)
     delay_s: float = 0.15
+    exact_delay: bool = False
+    until_binned: bool = True
     replan_steps: int = 3
     sudden: bool = False
     instruction: str | None = None
@@ -198,7 +202,8 @@ def evaluate(
     delay_s, p95 = settings.delay_s, None
     if settings.policy is not None:
         p95 = measured_latency_ms(settings)
-        delay_s = max(delay_s, math.ceil(p95 * 1e6 / TICK_NS) * TICK_NS * 1e-9)
+        if not settings.exact_delay:
+            delay_s = max(delay_s, math.ceil(p95 * 1e6 / TICK_NS) * TICK_NS * 1e-9)
     settings = dataclasses.replace(settings, delay_s=min(delay_s, 2.0))
     results: list[EpisodeResult] = []
 
@@ -291,8 +296,9 @@ class _Runs:
             since = step - PREROLL_STEPS + 1
             if picked_step is None and world.counts.picked:
                 picked_step = since
+            more = BIN_STEPS if self.settings.until_binned else 0
             over = world.counts.binned or world.counts.missed
-            if over or since >= (EPISODE_STEPS if picked_step is None else picked_step + BIN_STEPS):
+            if over or since >= (EPISODE_STEPS if picked_step is None else picked_step + more):
                 break
         picked = picked_step is not None
         return EpisodeResult(

@@ -159,3 +159,13 @@ def test_the_command_writes_its_figures(tmp_path, capsys) -> None:
     assert data["failures"] == {}
     assert sum(band["episodes"] for band in data["speed_bands"]) == 2
     assert "success_rate" in capsys.readouterr().out
+
+
+def test_an_exact_delay_is_kept_and_picks_only_ends_with_the_pick(scripted, monkeypatch) -> None:
+    engine = scripted(lambda observation: np.tile(observation.state, (16, 1)))
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, threads: engine)
+    monkeypatch.setattr("f1_ros.sim.evaluate.measured_latency_ms", lambda settings: 203.0)
+    found = evaluate(EvaluationSettings(policy=Path("any"), episodes=1, delay_s=0.0, exact_delay=True))
+    assert found.delay_s == 0.0
+    picked = evaluate(EvaluationSettings(policy=None, episodes=1, until_binned=False))
+    assert [(e.picked, e.binned) for e in picked.episodes] == [(True, False)]
