@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from f1_ros.nodes.lifecycle import ManagedNode, run
+from f1_ros.nodes.lifecycle import ManagedNode, leave, run
 from f1_ros.nodes.observation_node import ObservationNode
 from f1_ros.nodes.policy_node import PolicyNode
 
@@ -16,10 +16,10 @@ def build() -> Sequence[ManagedNode]:
     return policy, ObservationNode(listener=policy.offer)
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run both nodes; see docs/interfaces.md."""
-    return run(build, args)
+    leave(run(build, args))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

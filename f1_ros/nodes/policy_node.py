@@ -5,13 +5,12 @@ A predicted view's picture bears the stamp of the instant that it predicts, so t
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from f1_msgs.msg import ActionChunk as ActionChunkMsg
 from f1_msgs.msg import Foresight as ForesightMsg
@@ -27,7 +26,7 @@ from f1_ros.errors import ConfigError, F1Error, ObservationError
 from f1_ros.nodes.conversions import chunk_to_msg, foresight_to_msg, image_to_msg, observation_from_msg
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.inference import Answer, InferenceThread, Picture, Settings
-from f1_ros.nodes.lifecycle import ManagedNode, run
+from f1_ros.nodes.lifecycle import ManagedNode, leave, run
 from f1_ros.nodes.parameters import POLICY, NodeParameter, policy_dir
 from f1_ros.nodes.qos import COMMAND, OBSERVATION, SENSOR
 from f1_ros.observe.observation import Observation
@@ -275,10 +274,10 @@ class PolicyNode(ManagedNode):
         self._diagnostics.set(part, level, message, figures)
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the policy node; see docs/interfaces.md."""
-    return run(lambda: [PolicyNode()], args)
+    leave(run(lambda: [PolicyNode()], args))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
