@@ -13,7 +13,7 @@ from f1_msgs.msg import ControlStatus
 from f1_msgs.srv import SetMode
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
@@ -162,6 +162,7 @@ class DemoWatcher:
         self._node = DemoNode(self._context, recording, load_profile(profile), load_policy_file(policy).spec)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="demo", daemon=True)
 
     @property
@@ -185,13 +186,13 @@ class DemoWatcher:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         """Stop watching and free the node."""
-        self._executor.shutdown()
+        self._stop.set()
         self._thread.join()
+        self._executor.shutdown()
         self._node.destroy_node()
         self._context.try_shutdown()
 
     def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
+        # Not `executor.spin`: shutting an executor down while another thread spins it raises in that thread.
+        while not self._stop.is_set():
+            self._executor.spin_once(timeout_sec=0.1)
