@@ -113,7 +113,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     ]
     if settings.until_binned:
         results.append(Result("binned_rate", found.binned_rate))
-    if found.calibration_p95_ms is not None:
+    if found.calibration_ms is not None:
         latencies = found.latencies_ms
         results += [
             Result("delay", found.delay_s, "s"),
@@ -128,14 +128,16 @@ def _evaluate(args: argparse.Namespace) -> int:
             "failures": found.failures,
             "speed_bands": bands,
             "requested_delay_s": args.delay,
-            "calibration_latency_p95_ms": found.calibration_p95_ms,
+            "calibration_latency_ms": found.calibration_ms,
             "settings": {**dataclasses.asdict(settings), "policy": str(args.policy) if args.policy else None},
             "runs": [{k: v for k, v in dataclasses.asdict(e).items() if k != "latencies_ms"} for e in found.episodes],
         },
     )
     report.print_table()
     if found.delay_s > args.delay and args.policy is not None:
-        print(f"The delay is {found.delay_s:.2f} s: the measured latency (95th percentile) exceeds --delay.")
+        print(
+            f"The delay is {found.delay_s:.2f} s: the measured latency (median of 20, rounded up to 10 ms) exceeds --delay."
+        )
     for band in bands:
         print(f"{band['from']:.2f}-{band['to']:.2f} m/s: {band['picked']} of {band['episodes']}")
     if found.failures:
