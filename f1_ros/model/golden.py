@@ -153,14 +153,15 @@ def _check_inputs(path: Path, inputs: dict[str, Tensor], config: F1Config) -> in
     if "image0" not in inputs:
         raise CheckpointError(f"{path}: tensor image0 is missing.", remedy=_REMEDY)
     batch = inputs["image0"].shape[0] if inputs["image0"].ndim else 0
-    size, frame, length = config.image_size, config.frame_size, config.tokenizer_max_length
+    size, frame = config.image_size, config.frame_size
+    words = tuple(inputs["lang_tokens"].shape[-1:]) if "lang_tokens" in inputs else (config.tokenizer_max_length,)
     chunk = (batch, config.chunk_size, config.max_action_dim)
     shapes: dict[str, tuple[int, ...]] = {
         **{f"image{i}": (batch, 3, size, size) for i in range(cameras)},
         **{f"image{i}_mask": (batch,) for i in range(cameras)},
         "history": (batch, config.temporal_conv_kernel_size, 3, frame, frame),
-        "lang_tokens": (batch, length),
-        "lang_masks": (batch, length),
+        "lang_tokens": (batch, *words),
+        "lang_masks": (batch, *words),
         "state": (batch, config.max_state_dim),
         "noise": chunk,
         "train_actions": chunk,

@@ -31,7 +31,7 @@ class SiglipTower(nn.Module):
         # Imported here: it takes seconds, and networks with another tower do without it.
         from transformers import SiglipVisionConfig, SiglipVisionModel
 
-        self.model = SiglipVisionModel(
+        tower = SiglipVisionModel(
             SiglipVisionConfig(
                 hidden_size=config.hidden_size,
                 intermediate_size=config.intermediate_size,
@@ -43,6 +43,7 @@ class SiglipTower(nn.Module):
                 vision_use_head=False,
             )
         )
+        self.model = getattr(tower, "vision_model", tower)  # transformers 4 wraps it once more
         # A buffer outside the state dict: made for real even when the network is built on the meta device.
         self.model.embeddings.position_ids = torch.arange(config.tokens, device="cpu")[None]
 
