@@ -1,4 +1,4 @@
-"""`f1-ros sim`: record demonstrations in the belt world, evaluate policies there, look at it."""
+"""`f1-ros sim`: record demonstrations in the belt world, evaluate policies there."""
 
 from __future__ import annotations
 
