@@ -135,9 +135,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     )
     report.print_table()
     if found.delay_s > args.delay and args.policy is not None:
-        print(
-            f"The delay is {found.delay_s:.2f} s: the measured latency (median of 20, rounded up to 10 ms) exceeds --delay."
-        )
+        print(f"The delay is {found.delay_s:.2f} s: the measured latency (median, rounded up) exceeds --delay.")
     for band in bands:
         print(f"{band['from']:.2f}-{band['to']:.2f} m/s: {band['picked']} of {band['episodes']}")
     if found.failures:
