@@ -20,7 +20,7 @@ from f1_ros.engine.protocol import PolicySpec
 from f1_ros.robots.profile import load_profile
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "interfaces.md"
-RELIABLE = {"sensor": False, "command": True, "observation": True}
+RELIABLE = {"sensor": False, "joint history": False, "command": True, "observation": True}
 STANDARD_TOPICS = {"/rosout", "/parameter_events", "/diagnostics", "/clock"}
 STANDARD_PARAMETERS = {"autostart", "use_sim_time", "start_type_description_service"}
 
