@@ -264,7 +264,7 @@ def live_line(recording: Recording, elapsed_s: float) -> str:
         f"{elapsed_s:5.1f} s",
         f"{status.mode:<6}",
         f"{recording.rate_hz():5.1f} Hz" if recording.rate_hz() > 0 else "    - Hz",
-        f"late p99 {status.period_error_p99_s * 1e3:.2f} ms",
+        f"period error p99 {status.period_error_p99_s * 1e3:.2f} ms",
         f"camera to command {latencies[-1]:.0f} ms" if latencies else "camera to command -",
         f"model {sum(model) / len(model):.0f} ms" if model else "model -",
         f"cubes: teleop {recording.picked_by_teleop}, policy {recording.picked_by_policy}",

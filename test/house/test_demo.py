@@ -89,7 +89,7 @@ def test_figures_of_an_empty_recording_are_not_made_up() -> None:
 
 def test_the_live_line_shows_mode_rate_latency_and_cubes(recording: Recording) -> None:
     assert live_line(recording, 12.34) == (
-        " 12.3 s | POLICY | 100.0 Hz | late p99 1.00 ms | camera to command 90 ms | model 40 ms"
+        " 12.3 s | POLICY | 100.0 Hz | period error p99 1.00 ms | camera to command 90 ms | model 40 ms"
         " | cubes: teleop 2, policy 1 (missed 2)"
     )
 
