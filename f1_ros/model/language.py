@@ -26,6 +26,7 @@ class LanguageTokenizer:
     def __init__(self, directory: Path | str, length: int, vocab_size: int) -> None:
         # Imported here: it takes seconds, and a network can be used with tokens from elsewhere.
         from transformers import AutoTokenizer
+        from transformers.utils import logging
 
         self.directory, self.length, self.vocab_size = Path(directory), length, vocab_size
         for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -34,6 +35,8 @@ class LanguageTokenizer:
                     f"{self.directory}: there is no {name}.",
                     remedy="Copy the language tokenizer's files into the policy directory.",
                 )
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()  # it warns that config.json is of no model that it knows: it need not
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(str(self.directory), local_files_only=True)
         except Exception as error:  # the Rust tokenizer raises bare Exception on a damaged file
@@ -41,6 +44,8 @@ class LanguageTokenizer:
                 f"{self.directory}: tokenizer.json or tokenizer_config.json cannot be read: {error}.",
                 remedy="Restore the language tokenizer's files.",
             ) from error
+        finally:
+            logging.set_verbosity(verbosity)
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Tokens (B, length) int64 and their mask (B, length) bool, padded on the right, each text ended by a newline.
