@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from f1_ros.cli.demo import add_options, demo_options, run_system
+from f1_ros.cli.demo import add_options, demo_options, fault_lines, run_system
 from f1_ros.cli.recording import Recording, figures, median
 from f1_ros.cli.report import Report, Result
 from f1_ros.errors import F1Error
@@ -46,7 +46,7 @@ def report(recording: Recording, bare_ms: list[float]) -> Report:
             str(q): float(np.percentile(bare_ms, q)) for q in (50, 90, 99, 99.9, 100)
         },
     }
-    return Report("make bench", results, {"raw": raw})
+    return Report("make bench", results, {"raw": raw, "faults": fault_lines(recording)})
 
 
 def main() -> int:

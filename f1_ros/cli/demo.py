@@ -104,8 +104,11 @@ def run(args: argparse.Namespace) -> int:
     results = figures(recording)
     say("Drawing the video and the plot ...")
     files = leave_pictures(recording, options)
-    report = Report("f1-ros demo", results, {"policy": str(options.policy), "files": files})
+    faults = fault_lines(recording)
+    report = Report("f1-ros demo", results, {"policy": str(options.policy), "files": files, "faults": faults})
     report.print_table()
+    for line in faults:
+        say(line)
     report.write(options.out / "figures.json")
     report.write(args.json)
     say(f"Left in {options.out}: {', '.join([*files, 'figures.json'])}")
@@ -202,6 +205,14 @@ def leave_pictures(recording: Recording, options: DemoOptions) -> list[str]:
 
     plot_joints(recording, options.out / "joints.png")
     return ["joints.png", *leave_video(recording, options.out)]
+
+
+def fault_lines(recording: Recording) -> list[str]:
+    """When and why the action node went to FAULT, in s after the first status message."""
+    return [
+        f"FAULT at {(stamp_ns - recording.statuses[0].time_ns) * 1e-9:.1f} s: {reason}"
+        for stamp_ns, reason in recording.faults
+    ]
 
 
 def say(line: str) -> None:

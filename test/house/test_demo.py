@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from f1_ros.cli.demo import DemoOptions, describe, live_line
+from f1_ros.cli.demo import DemoOptions, describe, fault_lines, live_line
 from f1_ros.cli.demo_plot import plot_joints
 from f1_ros.cli.demo_video import SECOND_NS, leave_video, pairs
 from f1_ros.cli.recording import CubeCounts, Recording, StatusSample, figures
@@ -85,6 +85,12 @@ def test_figures_of_an_empty_recording_are_not_made_up() -> None:
         "camera_to_command_p50_ms": (None, True),
         "model_latency_p50_ms": (None, True),
     }
+
+
+def test_faults_are_counted_and_told_with_their_reason(recording: Recording) -> None:
+    recording.faults = [(round(2.6 * SECOND_NS), "no action chunk for 1 s")]
+    assert {r.name: r.value for r in figures(recording)}["faults"] == 1
+    assert fault_lines(recording) == ["FAULT at 2.5 s: no action chunk for 1 s"]
 
 
 def test_the_live_line_shows_mode_rate_latency_and_cubes(recording: Recording) -> None:
