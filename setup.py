@@ -23,7 +23,7 @@ setup(
     description="Runs the F1 vision-language-action model on real robots, through ROS 2",
     license="Apache-2.0",
     maintainer="f1_ros maintainers",
-    maintainer_email="maintainers@example.com",
+    maintainer_email="f1-ros@example.com",
     python_requires=">=3.11",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={f"{PACKAGE}.sim": ["assets/**/*", "assets/*"]},
