@@ -20,8 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from f1_ros.errors import BringUpError
+from f1_ros.paths import share_dir
 
 Parameter = bool | int | float | str
+
+SHIPPED_POLICY = "f1_belt"
+NO_POLICY = "none"
 
 
 class OnExit(Enum):
@@ -112,7 +116,10 @@ class FrankaOptions:
 
     sim: bool = _argument(False, "simulated robot and belt in place of the real robot's drivers")
     profile: str = _argument("franka", "robot profile: a name in config/robots or a YAML file")
-    policy: str = _argument("", "policy directory; empty: no observation and policy nodes, teleoperation only")
+    policy: str = _argument(
+        "",
+        "policy directory, or a name in models/; none: teleoperation only; empty: f1_belt with sim, otherwise none",
+    )
     instruction: str = _argument("", "what the policy is told to do; empty: the policy's own default")
     cameras: str = _argument("", "comma-separated cameras for the policy, in its order; empty: the policy's own")
     one_process: bool = _argument(
@@ -125,7 +132,7 @@ class FrankaOptions:
     teleop: bool = _argument(False, "with sim: start the scripted expert as the teleoperator")
     belt_speed: float = _argument(0.15, "with sim: speed of the belt, m/s; negative: the other way")
     real_time_factor: float = _argument(1.0, "with sim: simulated seconds per second")
-    renderer: str = _argument("auto", "with sim: camera renderer: auto, ray or egl")
+    renderer: str = _argument("ray", "with sim: camera renderer: ray, which policies are trained on, egl or auto")
     view: bool = _argument(False, "with sim: open MuJoCo's viewer (needs a display)")
 
     def __post_init__(self) -> None:
@@ -140,7 +147,7 @@ class FrankaOptions:
                 "Give a factor of 0.01 or more.",
             ),
             (
-                not self.policy or Path(self.policy).is_dir(),
+                self.policy_dir is None or self.policy_dir.is_dir(),
                 f"policy '{self.policy}' is not a folder",
                 "Give the policy's directory (it holds policy.json and model.safetensors).",
             ),
@@ -150,7 +157,7 @@ class FrankaOptions:
                 "Add sim (sim:=true or --sim), or start the real leader arm's own driver.",
             ),
             (
-                self.mode != "policy" or bool(self.policy),
+                self.mode != "policy" or self.policy_dir is not None,
                 "mode is 'policy' but no policy is given",
                 "Give the policy's directory as well.",
             ),
@@ -158,6 +165,15 @@ class FrankaOptions:
         for good, problem, remedy in checks:
             if not good:
                 raise BringUpError(f"Argument {problem}.", remedy=remedy)
+
+    @property
+    def policy_dir(self) -> Path | None:
+        """The policy's directory, or None for teleoperation only."""
+        name = self.policy or (SHIPPED_POLICY if self.sim else NO_POLICY)
+        if name == NO_POLICY:
+            return None
+        path = Path(name)
+        return path.absolute() if path.is_dir() else share_dir() / "models" / name
 
     @classmethod
     def arguments(cls) -> tuple[Argument, ...]:
@@ -222,8 +238,8 @@ def franka(options: FrankaOptions) -> BringUp:
             },
         )
     )
-    if options.policy:
-        processes += _perception(options, clock)
+    if options.policy_dir is not None:
+        processes += _perception(options, options.policy_dir, clock)
     if options.teleop:
         processes.append(
             ProcessSpec(
@@ -237,9 +253,9 @@ def franka(options: FrankaOptions) -> BringUp:
     return BringUp("franka", tuple(processes))
 
 
-def _perception(options: FrankaOptions, clock: dict[str, Parameter]) -> list[ProcessSpec]:
+def _perception(options: FrankaOptions, policy_dir: Path, clock: dict[str, Parameter]) -> list[ProcessSpec]:
     """Cameras to observations to action chunks: two processes, or one."""
-    common = {**clock, "policy": str(Path(options.policy).absolute())}
+    common = {**clock, "policy": str(policy_dir)}
     observation: dict[str, Parameter] = {"profile": options.profile, "cameras": options.cameras}
     policy: dict[str, Parameter] = {"seed": options.seed, "instruction": options.instruction}
     if options.policy_rate:

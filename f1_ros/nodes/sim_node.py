@@ -62,8 +62,8 @@ PARAMETERS = (
     NodeParameter("image_height", 96, "Height of the pictures, px.", lower=16, upper=1280),
     NodeParameter(
         "renderer",
-        "auto",
-        "What draws the pictures: ray, egl, or auto for egl where there is one.",
+        "ray",
+        "What draws the pictures: ray, which policies are trained on, egl, or auto for egl where there is one.",
         check=lambda kind: None if kind in ("ray", "egl", "auto") else f"'{kind}' is none of ray, egl, auto.",
     ),
     NodeParameter(

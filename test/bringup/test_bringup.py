@@ -43,6 +43,11 @@ def test_the_whole_simulated_system(tmp_path: Path) -> None:
     assert follows_sim_time == ["action_node", "observation_node", "policy_node"]
 
 
+def test_the_simulation_runs_the_shipped_policy_unless_told_otherwise() -> None:
+    assert parameters(franka(FrankaOptions(sim=True)), "policy_node")["policy"] == str(REPO / "models" / "f1_belt")
+    assert executables(franka(FrankaOptions(sim=True, policy="none"))) == ["sim_node", "action_node"]
+
+
 def test_observation_and_policy_can_share_a_process(tmp_path: Path) -> None:
     apart = franka(FrankaOptions(sim=True, policy=str(tmp_path), policy_rate=5.0))
     together = franka(FrankaOptions(sim=True, policy=str(tmp_path), policy_rate=5.0, one_process=True))
@@ -78,7 +83,7 @@ def test_every_executable_is_a_module_and_a_console_script() -> None:
         ({"speed": "1"}, "Unknown argument speed"),
         ({"policy": "/no/such/folder"}, "policy '/no/such/folder' is not a folder"),
         ({"teleop": "true"}, "teleop and view need the simulation"),
-        ({"mode": "policy", "sim": "true"}, "mode is 'policy' but no policy is given"),
+        ({"mode": "policy"}, "mode is 'policy' but no policy is given"),
         ({"mode": "fault"}, "mode is 'fault'"),
         ({"belt_speed": "3", "sim": "1"}, "belt_speed is 3.0 m/s"),
         ({"real_time_factor": "0"}, "real_time_factor is 0.0"),

@@ -41,7 +41,8 @@ def test_up_runs_the_system_and_ctrl_c_leaves_nothing_behind(ros: Any, tmp_path:
     said = tmp_path / "said.txt"
     with said.open("wb") as out:
         up = subprocess.Popen(
-            [sys.executable, "-m", "f1_ros.cli.main", "up", "franka", "--sim", "--teleop", "--mode", "teleop",
+            [sys.executable, "-m", "f1_ros.cli.main", "up", "franka", "--sim", "--policy", "none", "--teleop", "--mode",
+             "teleop",
              "--domain-id", str(ros.domain), "--log-dir", str(tmp_path / "log")],
             stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
