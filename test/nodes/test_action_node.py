@@ -55,7 +55,7 @@ class Robot:
         return to_ns(self.states[-1].header.stamp)
 
     def come_up(self) -> None:
-        self.ros.until(lambda: len(self.commands) > 20 and self.statuses, "the robot is commanded")
+        self.ros.until(lambda: len(self.commands) > 20 and self.statuses and self.states, "the robot is commanded")
 
     def ask(self, mode: int) -> SetMode.Response:
         return self.ros.call(SetMode, "/f1/set_mode", SetMode.Request(mode=mode))
@@ -161,6 +161,7 @@ def test_switching_while_the_arm_moves_makes_no_jump(robot: Robot) -> None:
 
     moving = []
     robot.ros.until(lambda: robot.ask(SetMode.Request.POLICY).success, "the policy is let in", both)
+    robot.until_mode(ControlStatus.POLICY, "the policy rules", both)
     for mode, name in ((1, "teleop"), (2, "policy"), (1, "teleop"), (0, "hold"), (2, "policy")):
         robot.ros.until(lambda: abs(robot.status.velocity[0]) > 0.2 or robot.status.mode == 0, "the arm moves", both)
         moving.append(abs(robot.status.velocity[0]))
