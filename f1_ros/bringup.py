@@ -148,7 +148,7 @@ class FrankaOptions:
             ),
             (
                 self.policy_dir is None or self.policy_dir.is_dir(),
-                f"policy '{self.policy}' is not a folder",
+                f"policy '{self.policy_dir}' is not a folder",
                 "Give the policy's directory (it holds policy.json and model.safetensors).",
             ),
             (

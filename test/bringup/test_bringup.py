@@ -150,6 +150,6 @@ def test_launch_starts_the_same_processes(monkeypatch: pytest.MonkeyPatch) -> No
     context = LaunchContext()
     for argument in FrankaOptions.arguments():
         context.launch_configurations[argument.name] = argument.default
-    context.launch_configurations["sim"] = "true"
+    context.launch_configurations.update(sim="true", policy="none")
     nodes = module.nodes(context)
     assert [node.node_executable for node in nodes] == ["sim_node", "action_node"]
