@@ -14,6 +14,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 from f1_ros.config import load_yaml
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import CheckpointError, ConfigError
+
+Array = NDArray[np.float64]
 
 POLICY_FILE = "policy.json"
 STATS_FILE = "stats.json"
@@ -33,12 +36,15 @@ class PolicyFile:
     Attributes:
         spec: what the policy expects and gives.
         relative_actions: for each action, whether the network gives it relative to the present state.
+        step_scale: for each step of the chunk, what the network's relative actions are multiplied by: near steps are
+            small, and would drown in the noise of far ones if all had one scale. Empty: 1 everywhere.
         foresight_top_k: how many of the likeliest codes foresight draws from; 1 is greedy, 0 takes them all.
         foresight_top_p: probability mass that it draws from.
     """
 
     spec: PolicySpec
     relative_actions: tuple[bool, ...]
+    step_scale: tuple[float, ...] = ()
     foresight_top_k: int = 900
     foresight_top_p: float = 0.95
 
@@ -60,18 +66,34 @@ class PolicyFile:
                 remedy="An action can be relative only to a state of the same name.",
             )
 
-    def reference(self, state: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What to add to the network's actions: the present state where they are relative, else 0.
+        if self.step_scale and (len(self.step_scale) != spec.chunk_size or min(self.step_scale) <= 0.0):
+            raise ConfigError(
+                f"step_scale has {len(self.step_scale)} entries for a chunk of {spec.chunk_size}, or one that is not "
+                "above 0.",
+                remedy="Give one positive number for each step, or leave it out.",
+            )
 
-        Args:
-            state: (..., states) in the order of `spec.state_names`.
-        """
+    def to_network(self, actions: NDArray[np.floating[Any]], state: NDArray[np.floating[Any]]) -> Array:
+        """Absolute actions (..., chunk, A) in a state (..., S) as the network gives them, before normalisation."""
+        return (actions - self._reference(state)) / self._scale()
+
+    def from_network(self, actions: NDArray[np.floating[Any]], state: NDArray[np.floating[Any]]) -> Array:
+        """Undo `to_network`."""
+        return actions * self._scale() + self._reference(state)
+
+    def _reference(self, state: NDArray[np.floating[Any]]) -> Array:
+        """The present state where actions are relative, else 0: (..., 1, A)."""
         index = {name: i for i, name in enumerate(self.spec.state_names)}
-        out = np.zeros((*state.shape[:-1], len(self.spec.action_names)))
+        out = np.zeros((*state.shape[:-1], 1, len(self.spec.action_names)))
         for i, (name, relative) in enumerate(zip(self.spec.action_names, self.relative_actions, strict=True)):
             if relative:
-                out[..., i] = state[..., index[name]]
+                out[..., 0, i] = state[..., index[name]]
         return out
+
+    def _scale(self) -> Array:
+        """(chunk, A), or (1, A) of ones."""
+        steps = np.array(self.step_scale or (1.0,))[:, None]
+        return np.where(np.array(self.relative_actions), steps, 1.0)
 
 
 def load_policy_file(folder: Path) -> PolicyFile:

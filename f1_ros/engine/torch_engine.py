@@ -112,7 +112,7 @@ class TorchEngine:
         shape = (1, network.config.chunk_size, network.config.max_action_dim)
         noise = torch.randn(shape, generator=generator)
         actions = network.sample_actions(prefix, state, noise)[0].double().numpy()
-        actions = self._action_stats.denormalise(actions) + self._file.reference(observation.state)
+        actions = self._file.from_network(self._action_stats.denormalise(actions), observation.state)
         clock.lap("flow")
         if not np.isfinite(actions).all():
             raise EngineError(

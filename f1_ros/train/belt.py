@@ -30,7 +30,8 @@ from f1_ros.train.policy import (
     PolicyBatches,
     PolicyLosses,
     PolicyTraining,
-    action_statistics,
+    statistics,
+    step_scale,
     train_policy,
 )
 from f1_ros.train.tokenizer import TokenizerTraining, encode_all, train_tokenizer
@@ -133,10 +134,11 @@ class BeltRun:
     def train_joint(self) -> None:
         """Train the joint objective on top of the two, and write the policy directory into the run's folder."""
         policy = self.settings.policy
-        losses = self._train(history=True, steps=policy.steps, rate=policy.rate, state=self._joint_path)
-        self._export(losses.network, self.folder / "policy")
+        trained = self._train(history=True, steps=policy.steps, rate=policy.rate, state=self._joint_path)
+        write_policy(self.folder / "policy", trained.network, trained.file, trained.stats, self.settings.words)
+        print(f"policy written to {self.folder / 'policy'}", flush=True)
 
-    def _train(self, *, history: bool, steps: int, rate: float, state: Path) -> PolicyLosses:
+    def _train(self, *, history: bool, steps: int, rate: float, state: Path) -> PolicyBatches:
         data = self._data()
         samples = data.samples(self.settings.windows)
         train, held_out = data.split(samples, self.settings.policy.held_out)
@@ -152,10 +154,11 @@ class BeltRun:
                 losses.load_state_dict(torch.load(self._warm_path, weights_only=True)["average"]["shadow"])
             network.tokenizer.load_state_dict(torch.load(self._tokenizer_path, weights_only=True)["model"])
         codes = np.load(self._codes_path, mmap_mode="r", allow_pickle=False) if history else None
-        stats = self._statistics(data, train)
         picks = train[data.phase[train] <= Phase.LIFT]
+        file = self._policy_file(data, picks)
+        stats = self._statistics(data, train, picks, file)
         train = np.concatenate([train, *[picks] * (self.settings.policy.pick_weight - 1)])
-        batches = PolicyBatches(data, self.settings.windows, network, stats, self._relative(), codes)
+        batches = PolicyBatches(data, self.settings.windows, network, stats, file, codes)
         train_policy(
             losses,
             batches,
@@ -167,27 +170,24 @@ class BeltRun:
             seed=self.settings.seed + (1000 if history else 0),
             state_path=state,
         )
-        return losses
+        return batches
 
-    def _statistics(self, data: Demonstrations, samples: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
+    def _policy_file(self, data: Demonstrations, picks: NDArray[np.int64]) -> PolicyFile:
+        relative = self.settings.relative_actions
+        scale = step_scale(data, picks, self.settings.windows, np.asarray(relative))
+        return PolicyFile(self.settings.spec, relative, scale, foresight_top_k=1, foresight_top_p=1.0)
+
+    def _statistics(
+        self, data: Demonstrations, samples: NDArray[np.int64], picks: NDArray[np.int64], file: PolicyFile
+    ) -> dict[str, dict[str, Any]]:
         path = self.folder / STATS_FILE
         if not path.exists():
-            stats = action_statistics(data, samples, self.settings.windows, self._relative())
-            path.write_text(json.dumps(stats, indent=1) + "\n")
+            path.write_text(json.dumps(statistics(data, samples, picks, self.settings.windows, file), indent=1) + "\n")
         return dict(json.loads(path.read_text()))
-
-    def _export(self, network: F1Model, folder: Path) -> None:
-        file = PolicyFile(self.settings.spec, self.settings.relative_actions, foresight_top_k=1, foresight_top_p=1.0)
-        stats = json.loads((self.folder / STATS_FILE).read_text())
-        write_policy(folder, network, file, stats, self.settings.words)
-        print(f"policy written to {folder}", flush=True)
 
     def _new_network(self) -> F1Model:
         torch.manual_seed(self.settings.seed)
         return F1Model(self.network_config)
-
-    def _relative(self) -> NDArray[np.bool_]:
-        return np.asarray(self.settings.relative_actions, dtype=np.bool_)
 
     def _data(self) -> Demonstrations:
         return Demonstrations(self.folder / "demos")

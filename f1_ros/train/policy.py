@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from f1_ros.engine.policy import PolicyFile
 from f1_ros.errors import ConfigError
 from f1_ros.model.config import KeypointConvConfig
 from f1_ros.model.f1 import F1Model
@@ -86,12 +87,12 @@ class PolicyBatches:
         windows: Windows,
         network: F1Model,
         stats: dict[str, dict[str, Any]],
-        relative: NDArray[np.bool_],
+        file: PolicyFile,
         codes: NDArray[np.int16] | None,
     ) -> None:
         config = network.config
         self.data, self.windows, self.codes = data, windows, codes
-        self.relative = relative
+        self.network, self.stats, self.file = network, stats, file
         self.state_stats = Normaliser.from_stats(stats["observation.state"], config.max_state_dim)
         self.action_stats = Normaliser.from_stats(stats["action"], config.max_action_dim)
         self.foresight_tokens = sum(s * s for s in config.scales[: config.num_resolutions])
@@ -106,12 +107,12 @@ class PolicyBatches:
         data = self.data
         state = data.state[steps]
         chunk, pad = data.chunk(steps, self.windows)
-        chunk = chunk - np.where(self.relative, state, 0.0)[:, None]
+        actions = self.file.to_network(chunk, state)
         cube, tool = data.cube[steps], data.tool[steps]
         batch = {
             "images": torch.stack([images_to_float(data.front[steps]), images_to_float(data.wrist[steps])], dim=1),
             "state": torch.from_numpy(self.state_stats.normalise(state)).float(),
-            "actions": torch.from_numpy(self.action_stats.normalise(chunk)).float(),
+            "actions": torch.from_numpy(self.action_stats.normalise(actions)).float(),
             "pad": torch.from_numpy(pad),
             "place": torch.from_numpy(np.concatenate([cube, cube - tool], axis=1) * 10.0).float(),
         }
@@ -123,13 +124,30 @@ class PolicyBatches:
         return batch
 
 
-def action_statistics(
+def step_scale(
     data: Demonstrations, samples: NDArray[np.int64], windows: Windows, relative: NDArray[np.bool_]
-) -> dict[str, dict[str, Any]]:
-    """`stats.json` of a recording: actions as the network gives them (relative where it does), padding left out."""
+) -> tuple[float, ...]:
+    """`PolicyFile.step_scale` of a recording: how far relative actions go by each step, the last step being 1."""
     chunk, pad = data.chunk(samples, windows)
-    chunk = (chunk - np.where(relative, data.state[samples], 0.0)[:, None])[~pad]
-    return {"observation.state": _statistics(data.state[samples]), "action": _statistics(chunk)}
+    away = (chunk - data.state[samples][:, None])[..., relative]
+    rms = [float(np.sqrt(np.square(away[~pad[:, i], i]).mean())) for i in range(windows.chunk)]
+    return tuple(value / rms[-1] for value in rms)
+
+
+def statistics(
+    data: Demonstrations,
+    samples: NDArray[np.int64],
+    picks: NDArray[np.int64],
+    windows: Windows,
+    file: PolicyFile,
+) -> dict[str, dict[str, Any]]:
+    """`stats.json` of a recording: states of all samples; actions, as the network gives them, of the picks alone.
+
+    The way to the bin is longer than any other and needs the least precision: scaled by it, a pick would be coarse.
+    """
+    chunk, pad = data.chunk(picks, windows)
+    actions = file.to_network(chunk, data.state[picks])
+    return {"observation.state": _statistics(data.state[samples]), "action": _statistics(actions[~pad])}
 
 
 def _statistics(values: NDArray[np.floating[Any]]) -> dict[str, Any]:

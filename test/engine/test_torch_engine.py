@@ -52,8 +52,24 @@ def test_a_clock_reset_forgets_the_frames_of_before(policy_dir: Path, observatio
 
 
 def test_actions_are_relative_to_the_state_where_the_policy_says_so(policy_dir: Path, observation: Observation) -> None:
-    file = load_policy_file(policy_dir)
-    assert file.reference(observation.state).tolist() == [*observation.state[:7].tolist(), 0.0]
+    still = load_policy_file(policy_dir).from_network(np.zeros((4, 8)), observation.state)
+    assert still.tolist() == [[*observation.state[:7].tolist(), 0.0]] * 4
+
+
+def test_near_steps_are_scaled_back_where_they_are_relative(policy_dir: Path, observation: Observation) -> None:
+    file = dataclasses.replace(load_policy_file(policy_dir), step_scale=(0.25, 0.5, 0.75, 1.0))
+    state = np.zeros(8)
+    assert file.from_network(np.ones((4, 8)), state)[:, 0].tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert file.from_network(np.ones((4, 8)), state)[:, 7].tolist() == [1.0] * 4  # the gripper is absolute
+    actions = np.random.default_rng(0).normal(size=(3, 4, 8))
+    states = np.random.default_rng(1).normal(size=(3, 8))
+    assert np.allclose(file.from_network(file.to_network(actions, states), states), actions)
+
+
+@pytest.mark.parametrize("scale", [(1.0,), (1.0, 1.0, 0.0, 1.0), (1.0, 1.0, -1.0, 1.0)])
+def test_a_step_scale_of_another_length_or_sign_is_refused(policy_dir: Path, scale: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match="step_scale"):
+        dataclasses.replace(load_policy_file(policy_dir), step_scale=scale)
 
 
 def test_the_instruction_reaches_the_model(policy_dir: Path, observation: Observation) -> None:
@@ -90,9 +106,7 @@ def test_an_observation_that_does_not_fit_is_refused(
         open_engine(policy_dir).infer(changed(observation, **fields), "pick", seed=0)
 
 
-def test_actions_that_are_not_finite_never_come_out(
-    policy_dir: Path, observation: Observation, tmp_path: Path
-) -> None:
+def test_actions_that_are_not_finite_never_come_out(policy_dir: Path, observation: Observation, tmp_path: Path) -> None:
     folder = copy(policy_dir, tmp_path / "p")
     stats = json.loads((folder / "stats.json").read_text())
     stats["action"]["std"] = [1e308] * 8
