@@ -38,6 +38,8 @@ class PolicyFile:
         relative_actions: for each action, whether the network gives it relative to the present state.
         step_scale: for each step of the chunk, what the network's relative actions are multiplied by: near steps are
             small, and would drown in the noise of far ones if all had one scale. Empty: 1 everywhere.
+        noise_scale: scale of the noise that the flow starts from. 1 draws from all that was demonstrated; 0 gives about
+            the mean, which is steadier where demonstrations agree.
         foresight_top_k: how many of the likeliest codes foresight draws from; 1 is greedy, 0 takes them all.
         foresight_top_p: probability mass that it draws from.
     """
@@ -45,6 +47,7 @@ class PolicyFile:
     spec: PolicySpec
     relative_actions: tuple[bool, ...]
     step_scale: tuple[float, ...] = ()
+    noise_scale: float = 1.0
     foresight_top_k: int = 900
     foresight_top_p: float = 0.95
 
@@ -72,6 +75,9 @@ class PolicyFile:
                 "above 0.",
                 remedy="Give one positive number for each step, or leave it out.",
             )
+
+        if not 0.0 <= self.noise_scale <= 1.0:
+            raise ConfigError(f"noise_scale is {self.noise_scale}.", remedy="Give a number from 0 to 1.")
 
     def to_network(self, actions: NDArray[np.floating[Any]], state: NDArray[np.floating[Any]]) -> Array:
         """Absolute actions (..., chunk, A) in a state (..., S) as the network gives them, before normalisation."""

@@ -110,7 +110,7 @@ class TorchEngine:
         clock.lap("foresight")
         state = torch.from_numpy(self._state_stats.normalise(observation.state)).float()[None]
         shape = (1, network.config.chunk_size, network.config.max_action_dim)
-        noise = torch.randn(shape, generator=generator)
+        noise = torch.randn(shape, generator=generator) * self._file.noise_scale
         actions = network.sample_actions(prefix, state, noise)[0].double().numpy()
         actions = self._file.from_network(self._action_stats.denormalise(actions), observation.state)
         clock.lap("flow")

@@ -6,7 +6,7 @@ What is written (N steps of all episodes, one after the other, at 20 Hz):
 
     front.npy, wrist.npy   (N, 96, 96, 3) uint8      RGB at the start of the step
     state.npy              (N, 8) float32            measured joints (rad), gripper width (m), at the step's start
-    action.npy             (N, 8) float32            the clean command: where it is to be at the step's end
+    action.npy             (N, 8) float32            the expert's target for the end of the step, before any limit
     cube.npy               (N, 3) float32            cube in the base frame, m; NaN where there is none
     tool.npy               (N, 3) float32            point between the fingertips, m
     phase.npy              (N,) int8                 f1_ros.sim.expert.Phase; -1 in the pre-roll
@@ -15,8 +15,9 @@ What is written (N steps of all episodes, one after the other, at 20 Hz):
 
 The first 9 steps of an episode are the pre-roll: the arm stands still while the belt runs, so that a history exists;
 their labels are what the expert would do. The command that is executed carries Ornstein-Uhlenbeck noise in the tool's
-velocity, the recorded label does not: it is the expert's target, brought within the robot's limits from the command of
-the moment. Episodes in which no cube landed in the bin are dropped and tried again with another seed.
+velocity, the recorded label does not: it is the expert's own target, which follows from the measured state alone. (A
+label that is limited from the command of the moment depends on a velocity that no policy sees, and cannot be learnt.)
+Episodes in which no cube landed in the bin are dropped and tried again with another seed.
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> 
         snapshots.append(world.snapshot())
         cube = state.cube.position if state.cube is not None else np.full(3, np.nan)
         phase = PREROLL_PHASE if preroll else int(clean.phase)
-        rows.append((world.state, driver.reachable(clean.target), cube, world.tool_position, phase))
+        rows.append((world.state, clean.target, cube, world.tool_position, phase))
         decay = np.exp(-STEP_NS * 1e-9 / _NOISE_TIME_S)
         disturbance = decay * disturbance + noise * np.sqrt(1 - decay**2) * rng.standard_normal(3)
         driver.step(hold if preroll else expert.act(state, disturbance).target)

@@ -36,7 +36,6 @@ class StepDriver:
     def __init__(self, world: BeltWorld) -> None:
         self._world = world
         self._limiter = Limiter(EXPERT_LIMITS, TICK_S)
-        self._preview = Limiter(EXPERT_LIMITS, TICK_S)
         self._last = world.joint_positions
 
     def reset(self) -> None:
@@ -46,24 +45,13 @@ class StepDriver:
 
     def step(self, target: Array) -> None:
         """Advance 50 ms; `target` (8,): arm joints at the end of the step, rad, and gripper width, m."""
-        for position in self._ticks(self._limiter, target[:7]):
-            self._world.step(position, float(target[7]))
-        self._last = np.array(target[:7])
-
-    def reachable(self, target: Array) -> Array:
-        """Where the limiter would let the command get to by the end of the next step, (8,); nothing moves."""
-        self._preview.reset(self._limiter.position, self._limiter.velocity)
-        for position in self._ticks(self._preview, target[:7]):
-            end = position
-        return np.append(end, target[7])
-
-    def _ticks(self, limiter: Limiter, goal: Array) -> list[Array]:
+        goal = np.array(target[:7])
         wanted = (goal - self._last) / (STEP_TICKS * TICK_S)
-        positions = []
         for i in range(1, STEP_TICKS + 1):
             # Asked for a speed that it cannot have by then, the limiter would first run backwards to gain it.
-            now = limiter.velocity
+            now = self._limiter.velocity
             slowest, fastest = np.minimum(now - _GAIN_PER_TICK, 0.0), np.maximum(now + _GAIN_PER_TICK, 0.0)
             point = self._last + (goal - self._last) * (i / STEP_TICKS)
-            positions.append(limiter.step(point, np.clip(wanted, slowest, fastest)).position)
-        return positions
+            limited = self._limiter.step(point, np.clip(wanted, slowest, fastest))
+            self._world.step(limited.position, float(target[7]))
+        self._last = goal

@@ -65,6 +65,7 @@ class BeltTraining:
         spec: what the trained policy expects of a robot; see `PolicySpec`.
         relative_actions: for each action, whether it is learnt relative to the present state.
         words: vocabulary of the language tokenizer.
+        noise_scale: see `PolicyFile`.
     """
 
     seed: int
@@ -73,6 +74,7 @@ class BeltTraining:
     spec: PolicySpec
     relative_actions: tuple[bool, ...]
     words: tuple[str, ...]
+    noise_scale: float = 1.0
     demonstrations: DemonstrationSettings = field(default_factory=DemonstrationSettings)
     tokenizer: TokenizerTraining = field(default_factory=TokenizerTraining)
     policy: PolicyTraining = field(default_factory=PolicyTraining)
@@ -175,7 +177,9 @@ class BeltRun:
     def _policy_file(self, data: Demonstrations, picks: NDArray[np.int64]) -> PolicyFile:
         relative = self.settings.relative_actions
         scale = step_scale(data, picks, self.settings.windows, np.asarray(relative))
-        return PolicyFile(self.settings.spec, relative, scale, foresight_top_k=1, foresight_top_p=1.0)
+        return PolicyFile(
+            self.settings.spec, relative, scale, self.settings.noise_scale, foresight_top_k=1, foresight_top_p=1.0
+        )
 
     def _statistics(
         self, data: Demonstrations, samples: NDArray[np.int64], picks: NDArray[np.int64], file: PolicyFile
