@@ -180,7 +180,9 @@ def test_the_stopping_range_holds_every_position_of_the_fastest_stop(velocity, f
         if v == 0.0 and a == 0.0:
             break
     assert v == 0.0
-    assert min(abs(p - low), abs(p - high)) < 1e-6 * max(1.0, abs(p))
+    peak = fraction * acceleration
+    turns_back = velocity * (velocity + peak * abs(peak) / (2 * jerk)) < 0  # then it may stop short of where it began
+    assert turns_back or min(abs(p - low), abs(p - high)) < 1e-6 * max(1.0, abs(p))
 
 
 def test_stopping_distance_of_a_known_case() -> None:
