@@ -77,3 +77,13 @@ class Rig:
 
     def velocities(self) -> np.ndarray:
         return np.array([c.velocity for c in self.commands])
+
+
+def assert_smooth(rig: Rig) -> None:
+    """Velocity, acceleration and position of all commands so far are within the limits."""
+    p, v = rig.positions(), rig.velocities()
+    assert (p >= np.array(PROFILE.limits.lower) - 1e-8).all()
+    assert (p <= np.array(PROFILE.limits.upper) + 1e-8).all()
+    assert (np.abs(v) <= np.array(PROFILE.limits.velocity) * (1 + 1e-9)).all()
+    assert (np.abs(np.diff(p, axis=0)) <= np.array(PROFILE.limits.velocity) * 0.01 * (1 + 1e-9)).all()
+    assert (np.abs(np.diff(v, axis=0)) <= np.array(PROFILE.limits.acceleration) * 0.01 * (1 + 1e-9)).all()
