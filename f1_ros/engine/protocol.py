@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from f1_ros.errors import ConfigError
 from f1_ros.observe.observation import Observation
 
 
@@ -33,6 +34,8 @@ class PolicySpec:
         history_resize: shorter side that a history frame is resized to before the crop, px.
         history_size: side of the cropped history frames, px.
         history_offsets: offsets of the history frames, in steps of `step_s`, oldest first, last 0.
+        past_images: which history frames (indices into `history_offsets`) the model sees as further images after the
+            cameras' own: what moves is seen to move. They need `history_size` to be `image_size`.
         foresight_offset: offset of the predicted frame, in steps.
         step_s: time between the steps of history, foresight and action chunk, s.
         first_step_offset: when the first action is due, in steps after the observation's stamp.
@@ -56,6 +59,21 @@ class PolicySpec:
     action_names: tuple[str, ...]
     chunk_size: int
     default_instruction: str = ""
+    past_images: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(0 <= i < len(self.history_offsets) for i in self.past_images):
+            raise ConfigError(
+                f"past_images {list(self.past_images)} names a frame that is not among the "
+                f"{len(self.history_offsets)} of the history.",
+                remedy="Give indices into history_offsets, counted from 0.",
+            )
+        if self.past_images and self.history_size != self.image_size:
+            raise ConfigError(
+                f"past_images needs history frames of the images' size, but they are {self.history_size} and "
+                f"{self.image_size} px.",
+                remedy="Make history_size and image_size equal, or leave past_images out.",
+            )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from f1_ros.engine.policy import STATS_FILE, load_policy_file
 from f1_ros.engine.protocol import Foresight, InferenceResult, PolicySpec
 from f1_ros.errors import CheckpointError, ConfigError, EngineError
 from f1_ros.model.checkpoint import load_policy_network
+from f1_ros.model.config import KeypointConvConfig
 from f1_ros.model.language import LanguageTokenizer
 from f1_ros.observe.normalise import Normaliser
 from f1_ros.observe.observation import Observation
@@ -42,6 +43,13 @@ class TorchEngine:
             raise CheckpointError(
                 f"{policy_dir}: config.json (chunk {config.chunk_size}, image {config.image_size}) and policy.json "
                 f"(chunk {spec.chunk_size}, image {spec.image_size}) disagree.",
+                remedy="Use the two files of one checkpoint.",
+            )
+        images = config.vision.images if isinstance(config.vision, KeypointConvConfig) else None
+        if images not in (None, len(spec.cameras) + len(spec.past_images)):
+            raise CheckpointError(
+                f"{policy_dir}: config.json takes {images} images, policy.json gives {len(spec.cameras)} cameras and "
+                f"{len(spec.past_images)} past images.",
                 remedy="Use the two files of one checkpoint.",
             )
         self._language = LanguageTokenizer(policy_dir, config.tokenizer_max_length, config.und.vocab_size)
@@ -90,7 +98,8 @@ class TorchEngine:
             history = network.history_embeds(self._history_inputs(observation))
         clock.lap("history")
         tokens, mask = self._tokenise(instruction)
-        present = torch.tensor([[name in observation.cameras for name in self.spec.cameras]])
+        seen = [name in observation.cameras for name in self.spec.cameras]
+        present = torch.tensor([[*seen, *(seen[0] for _ in self.spec.past_images)]])
         prefix = network.prefix(self._images(observation), present, tokens, mask, history)
         clock.lap("prefix")
         foresight = None
@@ -155,10 +164,12 @@ class TorchEngine:
             )
 
     def _images(self, observation: Observation) -> Tensor:
-        """(1, C, 3, S, S) in the model's camera order; a missing camera is zeros and masked."""
+        """(1, C, 3, S, S): cameras in the model's order, then past images; a missing camera is zeros and masked."""
         by_name = dict(zip(observation.cameras, observation.images, strict=True))
         blank = np.zeros_like(observation.images[0])
-        return torch.from_numpy(np.stack([by_name.get(name, blank) for name in self.spec.cameras]))[None]
+        images = torch.from_numpy(np.stack([by_name.get(name, blank) for name in self.spec.cameras]))
+        past = torch.from_numpy(observation.history[list(self.spec.past_images)]).float().div_(127.5).sub_(1.0)
+        return torch.cat([images, past])[None]
 
     def _history_inputs(self, observation: Observation) -> Tensor:
         """(1, T, L-1, C) tokenizer inputs of the history frames, from the cache where they are known."""

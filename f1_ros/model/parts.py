@@ -107,7 +107,9 @@ class KeypointConvConfig:
         channels: channels of the two convolutions (6x6 stride 4, then 3x3).
         keypoints: number K of spatial-softmax keypoints.
         grid: side of the pooled grid.
-        cameras: 1: all cameras share one tower; more: camera i has tower i.
+        cameras: 1: all images share one tower; more: image i goes through tower i.
+        views: which tower each image goes through, where there are more images than towers (an earlier frame of a
+            camera goes through that camera's tower); empty: as `cameras` says.
     """
 
     hidden_size: int
@@ -116,6 +118,7 @@ class KeypointConvConfig:
     keypoints: int = 32
     grid: int = 4
     cameras: int = 1
+    views: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         require(len(self.channels) == 2, f"vision_config.channels is {list(self.channels)}, expected two numbers")
@@ -133,11 +136,20 @@ class KeypointConvConfig:
             self.image_size % 4 == 0 and self.image_size // 4 >= self.grid,
             f"vision_config.image_size {self.image_size} is not a multiple of 4 that holds a {self.grid}-cell grid",
         )
+        require(
+            all(0 <= view < self.cameras for view in self.views),
+            f"vision_config.views {list(self.views)} names a tower that is not among the {self.cameras}",
+        )
 
     @property
     def tokens(self) -> int:
-        """Tokens a camera."""
+        """Tokens an image."""
         return 1 + self.grid**2
+
+    @property
+    def images(self) -> int | None:
+        """How many images it takes, None for any number."""
+        return len(self.views) or (self.cameras if self.cameras > 1 else None)
 
 
 @dataclass(frozen=True)

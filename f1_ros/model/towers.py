@@ -81,11 +81,12 @@ class KeypointConv(nn.Module):
 
 
 class KeypointTower(nn.Module):
-    """`KeypointConv` for several cameras, shared or one each."""
+    """`KeypointConv` for several images: shared, one each, or as `KeypointConvConfig.views` says."""
 
     def __init__(self, config: KeypointConvConfig) -> None:
         super().__init__()
         self.convs = nn.ModuleList(KeypointConv(config) for _ in range(config.cameras))
+        self.views = config.views or tuple(range(config.cameras))
 
     def forward(self, images: Tensor) -> VisionOutput:
         """Images (B, cameras, 3, S, S) in [-1, 1]."""
@@ -93,7 +94,7 @@ class KeypointTower(nn.Module):
         if len(self.convs) == 1:
             tokens, keypoints = self.convs[0](images.flatten(0, 1))
             return VisionOutput(tokens.view(batch, cameras, *tokens.shape[1:]), keypoints.view(batch, cameras, -1))
-        seen = [conv(images[:, i]) for i, conv in enumerate(self.convs)]
+        seen = [self.convs[view](images[:, i]) for i, view in enumerate(self.views)]
         return VisionOutput(torch.stack([t for t, _ in seen], 1), torch.stack([k for _, k in seen], 1))
 
 

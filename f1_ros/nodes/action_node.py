@@ -41,7 +41,8 @@ from f1_ros.nodes.realtime import schedule_process
 from f1_ros.robots.adapter import adapter_for
 from f1_ros.robots.profile import load_profile
 
-# Discovery takes about a second: only then is it known whether someone else commands the robot.
+# From the moment the robot itself has been discovered, others have this long to be: only then is it known whether
+# someone else commands it. A loaded machine may take seconds to discover anything at all.
 DISCOVERY_S = 1.5
 WATCH_PERIOD_S = 0.5
 GRACE_S = 2.0
@@ -111,6 +112,7 @@ class ActionNode(ManagedNode):
         self._now_ns = 0
         self._widths: dict[str, tuple[float, int]] = {}
         self._rivals: set[str] = set()
+        self._robot_found = False
         self._active_s = self._clear_since_s = time.monotonic()
         self._wanted_mode: Mode | None = Mode[str(self.value("initial_mode")).upper()]
         self._realtime: Realtime | None = None
@@ -249,8 +251,8 @@ class ActionNode(ManagedNode):
 
     def _request(self, mode: Mode) -> tuple[bool, str, int]:
         leaves_fault = mode is Mode.HOLD and self._controller.mode is Mode.FAULT
-        remedy = "end the other node, then ask again." if self._rivals else "ask again in a second."
         if (mode in (Mode.TELEOP, Mode.POLICY) and not self._commands) or (leaves_fault and self._rivals):
+            remedy = "end the other node, then ask again." if self._rivals else "ask again in a second."
             return False, f"{self._silence_reason()} Remedy: {remedy}", self._controller.mode
         with self._lock:
             before = self._controller.mode
@@ -262,6 +264,8 @@ class ActionNode(ManagedNode):
     def _silence_reason(self) -> str:
         if self._rivals:
             return f"{', '.join(sorted(self._rivals))} already commands the robot."
+        if not self._robot_found:
+            return f"No joint state yet on {', '.join(arm.state.topic for arm in self._profile.arms)}."
         return "Looking for others that command the robot."
 
     def _watch(self) -> None:
@@ -296,7 +300,10 @@ class ActionNode(ManagedNode):
             self._diagnostics.set("command topic", Level.ERROR, f"Also commanded by {', '.join(sorted(rivals))}.")
             return
         self._diagnostics.set("command topic", Level.OK, "Commanded by this node alone.")
-        if not self._commands and now_s - self._clear_since_s > DISCOVERY_S:
+        self._robot_found = all(self.count_publishers(arm.state.topic) for arm in self._profile.arms)
+        if not self._robot_found and not self._commands:
+            self._clear_since_s = now_s
+        elif not self._commands and now_s - self._clear_since_s > DISCOVERY_S:
             for arm in self._profile.arms:
                 message = JointState(name=[joint.name for joint in arm.joints])
                 self._commands[arm.command.topic] = (
@@ -316,7 +323,7 @@ class ActionNode(ManagedNode):
     def _publish_status(self) -> None:
         with self._lock:
             status = self._report.status(self._now_ns, self._widths, self._realtime is not None and self._realtime.fifo)
-        if not self._commands:
+        if not self._commands and (self._robot_found or self._rivals):
             status.reason = self._silence_reason()
         self._status_publisher.publish(status)
 

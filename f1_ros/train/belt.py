@@ -150,7 +150,7 @@ class BeltRun:
         config = self.network_config
         language = LanguageTokenizer(self.folder, config.tokenizer_max_length, config.und.vocab_size)
         tokens, mask = language([self.settings.spec.default_instruction])
-        losses = PolicyLosses(network, self.settings.policy, tokens, mask)
+        losses = PolicyLosses(network, self.settings.policy, self.settings.spec, tokens, mask)
         if history:
             if self.settings.policy.warm_steps:
                 losses.load_state_dict(torch.load(self._warm_path, weights_only=True)["average"]["shadow"])

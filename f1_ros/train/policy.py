@@ -4,8 +4,8 @@
 
 Flow matching and its time distribution as the released model has them: t = 0.999 Beta(1.5, 1) + 0.001,
 x_t = t noise + (1 - t) a, target noise - a. Several noise draws share one prefix pass, since the prefix costs most.
-The auxiliary head (cube, and cube minus tool, from the vision tower's keypoints) exists in training alone: without it a
-small vision tower does not find the cube from so few demonstrations.
+The auxiliary head (cube, cube minus tool, and how far the cube has come, from the vision tower's keypoints) exists in
+training alone: without it a small vision tower does not find the cube from so few demonstrations.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from f1_ros.engine.policy import PolicyFile
+from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import ConfigError
 from f1_ros.model.config import KeypointConvConfig
 from f1_ros.model.f1 import F1Model
@@ -36,8 +37,6 @@ from f1_ros.train.schedule import (
     save_state,
     step_generators,
 )
-
-CAMERAS = 2  # front and wrist, as the recorder writes them
 
 
 @dataclass(frozen=True)
@@ -101,20 +100,29 @@ class PolicyBatches:
         """Batch of the given steps.
 
         Returns:
-            images (B, 2, 3, S, S), state (B, d), actions (B, chunk, A), pad (B, chunk) bool, place (B, 6) cube and cube
-            minus tool in dm (NaN without cube); with codes also history_codes (B, T, L) and target_codes (B, F).
+            images (B, 2 + past, 3, S, S), state (B, d), actions (B, chunk, A), pad (B, chunk) bool; place
+            (B, 6 + 3 past): cube, cube minus tool, and cube minus what it was at each past image, in dm (NaN without
+            cube); with codes also history_codes (B, T, L) and target_codes (B, F).
         """
         data = self.data
         state = data.state[steps]
         chunk, pad = data.chunk(steps, self.windows)
         actions = self.file.to_network(chunk, state)
-        cube, tool = data.cube[steps], data.tool[steps]
+        past = [data.history_steps(steps, self.windows)[:, i] for i in self.file.spec.past_images]
+        cube = data.cube[steps]
+        place = [cube, cube - data.tool[steps], *(cube - data.cube[before] for before in past)]
         batch = {
-            "images": torch.stack([images_to_float(data.front[steps]), images_to_float(data.wrist[steps])], dim=1),
+            "images": torch.stack(
+                [
+                    images_to_float(picture)
+                    for picture in (data.front[steps], data.wrist[steps], *(data.front[before] for before in past))
+                ],
+                dim=1,
+            ),
             "state": torch.from_numpy(self.state_stats.normalise(state)).float(),
             "actions": torch.from_numpy(self.action_stats.normalise(actions)).float(),
             "pad": torch.from_numpy(pad),
-            "place": torch.from_numpy(np.concatenate([cube, cube - tool], axis=1) * 10.0).float(),
+            "place": torch.from_numpy(np.concatenate(place, axis=1) * 10.0).float(),
         }
         if self.codes is not None:
             history = self.codes[data.history_steps(steps, self.windows)]
@@ -167,7 +175,9 @@ def _statistics(values: NDArray[np.floating[Any]]) -> dict[str, Any]:
 class PolicyLosses(nn.Module):
     """The network with its training-time head; `forward` gives the parts of the loss."""
 
-    def __init__(self, network: F1Model, settings: PolicyTraining, tokens: Tensor, mask: Tensor) -> None:
+    def __init__(
+        self, network: F1Model, settings: PolicyTraining, spec: PolicySpec, tokens: Tensor, mask: Tensor
+    ) -> None:
         super().__init__()
         self.network = network
         self.settings = settings
@@ -177,8 +187,9 @@ class PolicyLosses(nn.Module):
                 "The auxiliary head needs a vision tower with keypoints.",
                 remedy='Set und_expert_config.vision_config.model_type to "keypoint_conv".',
             )
-        keypoints = CAMERAS * 2 * vision.keypoints
-        self.auxiliary = nn.Sequential(nn.Linear(keypoints, 128), nn.GELU(), nn.Linear(128, 6))
+        past = len(spec.past_images)
+        keypoints = (len(spec.cameras) + past) * 2 * vision.keypoints
+        self.auxiliary = nn.Sequential(nn.Linear(keypoints, 128), nn.GELU(), nn.Linear(128, 6 + 3 * past))
         self.tokens = tokens
         self.mask = mask
 
@@ -226,11 +237,11 @@ class PolicyLosses(nn.Module):
         return parts
 
     def _auxiliary(self, keypoints: Tensor, place: Tensor) -> Tensor:
-        known = place.isfinite().all(dim=1)
+        known = place.isfinite()
         if not bool(known.any()):
             return keypoints.sum() * 0.0
-        guess: Tensor = self.auxiliary(keypoints.flatten(1)[known])
-        return F.smooth_l1_loss(guess, place[known], beta=0.1)
+        guess: Tensor = self.auxiliary(keypoints.flatten(1))
+        return F.smooth_l1_loss(guess[known], place[known], beta=0.1)
 
 
 def train_policy(

@@ -32,6 +32,7 @@ def policy_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         history_resize=16,
         history_size=16,
         history_offsets=(-2, -1, 0),
+        past_images=(0,),
         foresight_offset=1,
         step_s=0.05,
         first_step_offset=1,

@@ -25,6 +25,14 @@ def copy(policy_dir: Path, folder: Path) -> Path:
     return folder
 
 
+def with_past_images(policy_dir: Path, folder: Path, past: list[int], **changes: int) -> Path:
+    copy(policy_dir, folder)
+    policy = json.loads((folder / "policy.json").read_text())
+    policy["spec"] |= {"past_images": past, **changes}
+    (folder / "policy.json").write_text(json.dumps(policy))
+    return folder
+
+
 def test_known_history_frames_give_the_same_result_as_new_ones(policy_dir: Path, observation: Observation) -> None:
     draw = np.random.default_rng(1)
     newest = draw.integers(0, 255, (1, 3, 16, 16)).astype(np.uint8)
@@ -151,6 +159,33 @@ def test_files_of_two_checkpoints_are_not_mixed(policy_dir: Path, tmp_path: Path
     (folder / "policy.json").write_text(json.dumps(policy))
     with pytest.raises(CheckpointError, match="disagree"):
         open_engine(folder)
+
+
+def test_a_network_for_other_images_than_the_policys_is_refused(policy_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="takes 3 images"):
+        open_engine(with_past_images(policy_dir, tmp_path / "p", []))
+
+
+@pytest.mark.parametrize(
+    ("past", "changes", "message"),
+    [([3], {}, "names a frame that is not among the 3"), ([0], {"history_size": 8}, "they are 8 and 16 px")],
+)
+def test_past_images_that_the_history_does_not_hold_are_refused(
+    policy_dir: Path, tmp_path: Path, past: list[int], changes: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        open_engine(with_past_images(policy_dir, tmp_path / "p", past, **changes))
+
+
+def test_the_model_sees_the_past_image_that_the_policy_names(
+    policy_dir: Path, observation: Observation, tmp_path: Path
+) -> None:
+    first, second = (open_engine(with_past_images(policy_dir, tmp_path / str(i), [i])) for i in (0, 1))
+    apart, equal = observation, changed(observation, history=observation.history[[0, 0, 2]])
+    assert not np.array_equal(*(e.infer(apart, "pick the cube", seed=1).actions for e in (first, second)))
+    # The same stamps again would bring other frames' codes from the cache.
+    equal = changed(equal, history_stamps_ns=(400, 450, 500))
+    assert np.array_equal(*(e.infer(equal, "pick the cube", seed=1).actions for e in (first, second)))
 
 
 def test_the_spec_can_be_read_without_the_weights(policy_dir: Path) -> None:

@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from f1_ros.errors import ConfigError
+from f1_ros.model.config import KeypointConvConfig
 from f1_ros.model.f1 import F1Model, Prefix
+from f1_ros.model.towers import KeypointTower
 
 Build = Callable[..., F1Model]
 
@@ -280,6 +283,20 @@ def test_each_camera_can_have_a_tower_of_its_own(small_model: Build) -> None:
     keypoints = _prefix(model, inputs).keypoints
     assert keypoints is not None
     assert not torch.allclose(keypoints[:, 0], keypoints[:, 1])
+
+
+def test_an_earlier_view_of_a_camera_goes_through_that_cameras_tower() -> None:
+    config = KeypointConvConfig(8, image_size=16, channels=(4, 8), keypoints=4, grid=2, cameras=2, views=(0, 1, 0))
+    views = torch.rand(1, 1, 3, 16, 16).expand(-1, 3, -1, -1, -1)
+    keypoints = KeypointTower(config)(views).keypoints
+    assert keypoints is not None
+    assert torch.equal(keypoints[:, 0], keypoints[:, 2])
+    assert not torch.allclose(keypoints[:, 0], keypoints[:, 1])
+
+
+def test_a_view_through_a_tower_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"views \[0, 2\] names a tower"):
+        KeypointConvConfig(8, cameras=2, views=(0, 2))
 
 
 def test_euler_steps_follow_the_velocity(small_model: Build) -> None:

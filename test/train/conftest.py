@@ -64,6 +64,7 @@ def config_file(tmp_path: Path) -> Path:
             "history_resize": 16,
             "history_size": 16,
             "history_offsets": [-2, -1, 0],
+            "past_images": [0],
             "foresight_offset": 1,
             "step_s": 0.05,
             "first_step_offset": 1,
