@@ -20,10 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.config import load_yaml
-from f1_ros.engine.protocol import PolicySpec
+from f1_ros.engine.protocol import Array, PolicySpec
 from f1_ros.errors import CheckpointError, ConfigError
-
-Array = NDArray[np.float64]
 
 POLICY_FILE = "policy.json"
 STATS_FILE = "stats.json"

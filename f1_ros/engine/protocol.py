@@ -5,13 +5,15 @@ Who calls what, and when (the policy node and the lock-step simulator are the ca
     engine = open_engine(policy_dir, backend="torch")     once, before the robot is enabled
     engine.spec                                           to subscribe, preprocess and publish the right things
     engine.warm_up()                                      once, before reporting ready
-    engine.infer(observation, instruction, seed)          for the newest observation, one call at a time
+    engine.infer(observation, instruction, seed)          for the newest observation, one call at a time; with what will
+                                                          be executed meanwhile, if spec.trained_prefix_steps
     engine.decode_foresight(result.foresight)             for people to look at; never on the hot path
     engine.close()                                        once
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,6 +22,8 @@ from numpy.typing import NDArray
 
 from f1_ros.errors import ConfigError
 from f1_ros.observe.observation import Observation
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class PolicySpec:
         action_names: order of the action vector (same units).
         chunk_size: steps in an action chunk.
         default_instruction: the instruction to use when none is given.
+        trained_prefix_steps: longest committed prefix that it was trained to plan from, in steps; 0: none.
+        trained_near_steps: how many steps after the prefix it was trained to have ready after the first flow step, to
+            be sent ahead of the others; 0: none.
     """
 
     name: str
@@ -60,6 +67,8 @@ class PolicySpec:
     chunk_size: int
     default_instruction: str = ""
     past_images: tuple[int, ...] = ()
+    trained_prefix_steps: int = 0
+    trained_near_steps: int = 0
 
     def __post_init__(self) -> None:
         if not all(0 <= i < len(self.history_offsets) for i in self.past_images):
@@ -74,6 +83,12 @@ class PolicySpec:
                 f"{self.image_size} px.",
                 remedy="Make history_size and image_size equal, or leave past_images out.",
             )
+        for key in ("trained_prefix_steps", "trained_near_steps"):
+            if not 0 <= getattr(self, key) < self.chunk_size:
+                raise ConfigError(
+                    f"{key} is {getattr(self, key)} in a chunk of {self.chunk_size} steps.",
+                    remedy="Give 0 or more, and fewer than the chunk's steps.",
+                )
 
 
 @dataclass(frozen=True)
@@ -98,7 +113,8 @@ class InferenceResult:
     Attributes:
         actions: (chunk_size, joints) absolute positions in the order of `PolicySpec.action_names` (rad, m).
         foresight: the predicted view, or None if the engine was told to skip it.
-        stage_ms: time of each stage by name ("history", "prefix", "foresight", "flow", "total"), ms.
+        stage_ms: time of each stage by name ("history", "prefix", "foresight", "flow", "total"), ms; "near" with
+            `on_near`: from the start to its call.
     """
 
     actions: NDArray[np.float64]
@@ -118,11 +134,30 @@ class Engine(Protocol):
         """Run once on zeros, so that the first real inference is not slower than the others."""
         ...
 
-    def infer(self, observation: Observation, instruction: str, seed: int) -> InferenceResult:
+    def infer(
+        self,
+        observation: Observation,
+        instruction: str,
+        seed: int,
+        committed: Array | None = None,
+        *,
+        on_near: Callable[[Array], None] | None = None,
+    ) -> InferenceResult:
         """Predict foresight and the action chunk. Same inputs and seed, same result.
 
+        Args:
+            observation: what the robot sees.
+            instruction: what it is to do.
+            seed: of the random draws.
+            committed: (n, joints) absolute positions that will already have been executed when the chunk arrives, in
+                the order of `PolicySpec.action_names` (rad, m): the chunk's first n steps, and what the others are
+                planned from. At most `PolicySpec.trained_prefix_steps`.
+            on_near: called as soon as the chunk's first n + `PolicySpec.trained_near_steps` steps are final, with
+                these (as `InferenceResult.actions`); the flow then runs by the horizon-aware schedule.
+
         Raises:
-            EngineError: if the observation does not fit `spec`, or the output is not finite.
+            EngineError: if the observation or the prefix does not fit `spec`, the policy was not trained for what is
+                asked, or the output is not finite.
         """
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from f1_ros.engine.policy import STATS_FILE, load_policy_file
-from f1_ros.engine.protocol import Foresight, InferenceResult, PolicySpec
+from f1_ros.engine.protocol import Array, Foresight, InferenceResult, PolicySpec
 from f1_ros.errors import CheckpointError, ConfigError, EngineError
 from f1_ros.model.checkpoint import load_policy_network
 from f1_ros.model.config import KeypointConvConfig
@@ -86,9 +87,19 @@ class TorchEngine:
         self._frames.clear()
 
     @torch.inference_mode()
-    def infer(self, observation: Observation, instruction: str, seed: int) -> InferenceResult:
+    def infer(
+        self,
+        observation: Observation,
+        instruction: str,
+        seed: int,
+        committed: Array | None = None,
+        *,
+        on_near: Callable[[Array], None] | None = None,
+    ) -> InferenceResult:
         """Predict foresight and the action chunk."""
         self._check(observation)
+        ahead = self._checked_prefix(committed)
+        near = self._near_steps(on_near is not None)
         torch.set_num_threads(self._threads)  # a thread's own setting: the caller's thread may be new
         clock = _StageClock()
         generator = torch.Generator().manual_seed(seed)
@@ -120,14 +131,29 @@ class TorchEngine:
         state = torch.from_numpy(self._state_stats.normalise(observation.state)).float()[None]
         shape = (1, network.config.chunk_size, network.config.max_action_dim)
         noise = torch.randn(shape, generator=generator) * self._file.noise_scale
-        actions = network.sample_actions(prefix, state, noise)[0].double().numpy()
-        actions = self._file.from_network(self._action_stats.denormalise(actions), observation.state)
+
+        def absolute(x: Tensor) -> Array:
+            actions = self._file.from_network(self._action_stats.denormalise(x[0].double().numpy()), observation.state)
+            actions[: len(ahead)] = ahead
+            if not np.isfinite(actions).all():
+                raise EngineError(
+                    "The policy's actions hold NaN or infinity.",
+                    remedy="Check the checkpoint's statistics (stats.json) against this robot's state.",
+                )
+            return actions
+
+        def send_near(x: Tensor) -> None:
+            assert on_near is not None
+            actions = absolute(x)[: len(ahead) + near]
+            clock.mark("near")
+            on_near(actions)
+
+        given = self._to_network(ahead, observation.state) if len(ahead) else None
+        x = network.sample_actions(
+            prefix, state, noise, committed=given, near=near, on_near=None if on_near is None else send_near
+        )
+        actions = absolute(x)
         clock.lap("flow")
-        if not np.isfinite(actions).all():
-            raise EngineError(
-                "The policy's actions hold NaN or infinity.",
-                remedy="Check the checkpoint's statistics (stats.json) against this robot's state.",
-            )
         return InferenceResult(actions=actions, foresight=foresight, stage_ms=clock.finish())
 
     @torch.inference_mode()
@@ -162,6 +188,43 @@ class TorchEngine:
                 f"The observation does not fit policy '{spec.name}': {'; '.join(problems)}.",
                 remedy="Use the profile that the policy was trained for, or another policy.",
             )
+
+    def _checked_prefix(self, committed: Array | None) -> Array:
+        """(n, joints), none of them if there is no prefix."""
+        spec = self.spec
+        joints = len(spec.action_names)
+        if committed is None or len(committed) == 0:
+            return np.zeros((0, joints))
+        if not spec.trained_prefix_steps:
+            raise EngineError(
+                f"Policy '{spec.name}' was not trained to plan from a committed prefix.",
+                remedy="Give none, or train it with policy.prefix_steps_max above 0.",
+            )
+        if committed.ndim != 2 or committed.shape[1] != joints or len(committed) > spec.trained_prefix_steps:
+            raise EngineError(
+                f"The committed prefix has shape {committed.shape}; policy '{spec.name}' takes at most "
+                f"{spec.trained_prefix_steps} steps of {joints} joints.",
+                remedy="Give the actions in the order of action_names, the first trained_prefix_steps of them.",
+            )
+        if not np.isfinite(committed).all():
+            raise EngineError(
+                "The committed prefix holds NaN or infinity.", remedy="Give the positions of the chunk that is played."
+            )
+        return committed
+
+    def _near_steps(self, wanted: bool) -> int:
+        if wanted and not self.spec.trained_near_steps:
+            raise EngineError(
+                f"Policy '{self.spec.name}' was not trained to have near steps ready ahead of the others.",
+                remedy="Give no on_near, or train it with policy.near_steps above 0.",
+            )
+        return self.spec.trained_near_steps if wanted else 0
+
+    def _to_network(self, ahead: Array, state: Array) -> Tensor:
+        """Absolute actions (n, joints) as the network has them, (1, n, A)."""
+        chunk = np.concatenate([ahead, np.tile(ahead[-1:], (self.spec.chunk_size - len(ahead), 1))])
+        actions = self._action_stats.normalise(self._file.to_network(chunk, state))
+        return torch.from_numpy(actions[None, : len(ahead)]).float()
 
     def _images(self, observation: Observation) -> Tensor:
         """(1, C, 3, S, S): cameras in the model's order, then past images; a missing camera is zeros and masked."""
@@ -204,6 +267,10 @@ class _StageClock:
         now = time.perf_counter()
         self._stages[stage] = (now - self._last) * 1e3
         self._last = now
+
+    def mark(self, name: str) -> None:
+        """Time since the start, apart from the stages."""
+        self._stages[name] = (time.perf_counter() - self._began) * 1e3
 
     def finish(self) -> dict[str, float]:
         return {**self._stages, "total": (time.perf_counter() - self._began) * 1e3}

@@ -15,6 +15,7 @@ V codebook size, n language tokens, d state width, A action width, W an expert's
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,13 +23,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from f1_ros.model.config import F1Config
+from f1_ros.model.flow import integrate, time_embedding
 from f1_ros.model.gemma import Expert, KVCache, attention_bias, run_experts
 from f1_ros.model.losses import noised
 from f1_ros.model.sampling import sample_top_k_top_p
 from f1_ros.model.tokenizer import VisualTokenizer
 from f1_ros.model.towers import VisionEncoder
-
-TIME_PERIODS = (4e-3, 4.0)  # shortest and longest period of the flow time's sinusoids
 
 
 @dataclass
@@ -238,26 +238,36 @@ class F1Model(nn.Module):
         return ForesightOutput(torch.cat(codes, dim=1), torch.cat(logits, dim=1))
 
     def velocity(self, prefix: Prefix, state: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The flow's velocity at x_t (B, chunk, A) and times t (B,), given the state (B, d): (B, chunk, A)."""
+        """The flow's velocity at x_t (B, chunk, A), given the state (B, d): (B, chunk, A).
+
+        t: (B,) times, or (B, chunk) where each step has its own.
+        """
         bias, positions = self._suffix_layout(prefix)
         return self._velocity(prefix, self.state_proj(state), x_t, t, bias, positions)
 
-    def sample_actions(self, prefix: Prefix, state: Tensor, noise: Tensor, num_steps: int | None = None) -> Tensor:
+    def sample_actions(
+        self,
+        prefix: Prefix,
+        state: Tensor,
+        noise: Tensor,
+        num_steps: int | None = None,
+        *,
+        committed: Tensor | None = None,
+        near: int = 0,
+        on_near: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
         """Follow the flow from noise x_1 (B, chunk, A) to actions x_0 by `num_steps` Euler steps.
 
-        Time is added up in float32 as upstream does: the fastest sinusoid turns a rounding error of 1e-7 in t into
-        1e-4 of phase.
+        `committed`, `near` and `on_near`: see `flow.integrate`.
         """
-        steps = num_steps or self.config.num_steps
-        dt = torch.tensor(-1.0 / steps, dtype=torch.float32, device=noise.device)
-        t = torch.ones(noise.shape[0], dtype=torch.float32, device=noise.device)
         bias, positions = self._suffix_layout(prefix)
         state_token = self.state_proj(state)
-        x = noise
-        for _ in range(steps):
-            x = x + dt.to(x.dtype) * self._velocity(prefix, state_token, x, t, bias, positions)
-            t = t + dt
-        return x
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            return self._velocity(prefix, state_token, x, t, bias, positions)
+
+        steps = num_steps or self.config.num_steps
+        return integrate(velocity, noise, steps, committed=committed, near=near, on_near=on_near)
 
     def train_outputs(
         self,
@@ -283,7 +293,7 @@ class F1Model(nn.Module):
             state: (B, d).
             actions: (B, chunk, A), what the flow should end at.
             noise: (B draws, chunk, A): `draws` noise draws share each row's prefix, a row's draws side by side.
-            time: (B draws,), see `losses.sample_time`.
+            time: (B draws,), see `losses.sample_time`; or (B draws, chunk), see `flow.step_times`.
             generator, greedy, teacher: see `foresight`.
             skip_foresight: predict no foresight; the action expert then sees none.
         """
@@ -374,7 +384,8 @@ class F1Model(nn.Module):
         self, prefix: Prefix, state_token: Tensor, x_t: Tensor, t: Tensor, bias: Tensor, positions: Tensor
     ) -> Tensor:
         action = self.action_in_proj(x_t)  # (B, chunk, W)
-        time = time_embedding(t, action.shape[-1]).to(action.dtype)[:, None].expand_as(action)
+        time = time_embedding(t, action.shape[-1]).to(action.dtype)
+        time = (time[:, None] if t.ndim == 1 else time).expand_as(action)
         mixed = self.action_time_mlp_out(F.silu(self.action_time_mlp_in(torch.cat([action, time], dim=-1))))
         tokens = torch.cat([state_token[:, None], mixed], dim=1)
         wanted = self.config.chunk_size
@@ -382,12 +393,3 @@ class F1Model(nn.Module):
         assert hidden is not None
         out: Tensor = self.action_out_proj(hidden)
         return out
-
-
-def time_embedding(t: Tensor, width: int) -> Tensor:
-    """Sines, then cosines of t (B,), periods spaced geometrically over `TIME_PERIODS`: (B, width) float64."""
-    shortest, longest = TIME_PERIODS
-    fraction = torch.linspace(0.0, 1.0, width // 2, dtype=torch.float64, device=t.device)
-    period = shortest * (longest / shortest) ** fraction
-    phase = (1.0 / period * 2 * math.pi)[None, :] * t[:, None]
-    return torch.cat([phase.sin(), phase.cos()], dim=1)

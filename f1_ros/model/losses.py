@@ -18,17 +18,24 @@ def sample_time(batch: int, generator: torch.Generator | None = None) -> Tensor:
 def noised(actions: Tensor, noise: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
     """The point x_t = t noise + (1 - t) actions on the straight path, and its velocity noise - actions.
 
-    actions, noise: (B, chunk, A); time: (B,).
+    actions, noise: (B, chunk, A); time: (B,), or (B, chunk) where each step has its own.
     """
-    t = time[:, None, None]
+    t = time[:, None, None] if time.ndim == 1 else time[..., None]
     return t * noise + (1 - t) * actions, noise - actions
 
 
-def flow_loss(per_element: Tensor, action_is_pad: Tensor | None = None) -> Tensor:
-    """Mean of the squared velocity errors (B, chunk, A); padded steps (B, chunk) count as zero, as upstream."""
+def flow_loss(per_element: Tensor, action_is_pad: Tensor | None = None, given: Tensor | None = None) -> Tensor:
+    """Mean of the squared velocity errors (B, chunk, A); padded steps (B, chunk) count as zero, as upstream.
+
+    given: (B, chunk) bool, steps that were given instead of noised: there is nothing to learn at them, and they do not
+    count at all.
+    """
     if action_is_pad is not None:
         per_element = per_element * ~action_is_pad[..., None]
-    return per_element.mean()
+    if given is None:
+        return per_element.mean()
+    learnt = (~given)[..., None].expand_as(per_element)
+    return (per_element * learnt).sum() / learnt.sum().clamp(min=1)
 
 
 def foresight_loss(logits: Tensor, codes: Tensor) -> Tensor:

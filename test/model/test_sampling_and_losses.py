@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f1_ros.model.f1 import time_embedding
+from f1_ros.model.flow import time_embedding
 from f1_ros.model.losses import flow_loss, foresight_loss, noised, sample_time
 from f1_ros.model.sampling import sample_top_k_top_p
 
