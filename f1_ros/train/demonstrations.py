@@ -1,10 +1,13 @@
 """Recorded demonstrations as training samples: which frames, states and actions belong together.
 
-The recorder is `f1_ros.sim.demonstrations`; arrays stay memory-mapped, so that memory does not grow with their number.
+The recorder is `f1_ros.sim.demonstrations`. A recording that fits is read into memory: drawn at random from a file,
+its frames leave the page cache again and again, and training waited for the disk half of its time. A larger one stays
+memory-mapped, so that memory does not grow with it.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 
 from f1_ros.errors import ConfigError
 
+_MEMORY_SHARE = 0.25  # of what is free, for one array
 ARRAYS = ("front", "wrist", "state", "action", "cube", "tool", "phase", "episode")
 
 
@@ -45,7 +49,7 @@ class Windows:
 
 
 class Demonstrations:
-    """Memory-mapped demonstrations of one recording directory.
+    """Demonstrations of one recording directory.
 
     Attributes:
         front, wrist: (N, H, W, 3) uint8 RGB.
@@ -63,7 +67,7 @@ class Demonstrations:
             path = folder / f"{name}.npy"
             if not path.is_file():
                 raise ConfigError(f"{path} is missing.", remedy="Record demonstrations with `f1-ros sim record`.")
-            arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+            arrays[name] = np.load(path, mmap_mode=None if _fits(path) else "r", allow_pickle=False)
         lengths = {name: len(a) for name, a in arrays.items()}
         if len(set(lengths.values())) != 1 or 0 in lengths.values():
             raise ConfigError(f"{folder}: arrays have different lengths {lengths}.", remedy="Record them again.")
@@ -108,3 +112,8 @@ class Demonstrations:
         at = steps[:, None] + np.arange(windows.chunk, dtype=np.int64)
         last = self.end[steps][:, None] - 1
         return self.action[np.minimum(at, last)], at > last
+
+
+def _fits(path: Path) -> bool:
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return path.stat().st_size < _MEMORY_SHARE * free
