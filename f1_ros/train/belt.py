@@ -6,6 +6,7 @@ killed run resumes where it was.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +79,28 @@ class BeltTraining:
     demonstrations: DemonstrationSettings = field(default_factory=DemonstrationSettings)
     tokenizer: TokenizerTraining = field(default_factory=TokenizerTraining)
     policy: PolicyTraining = field(default_factory=PolicyTraining)
+
+    def __post_init__(self) -> None:
+        if self.spec.trained_prefix_steps or self.spec.trained_near_steps:
+            raise ConfigError(
+                "spec.trained_prefix_steps and spec.trained_near_steps are for training to say.",
+                remedy="Leave them out; set policy.prefix_steps_max and policy.near_steps.",
+            )
+        for key in ("prefix_steps_max", "near_steps"):
+            if getattr(self.policy, key) >= self.spec.chunk_size:
+                raise ConfigError(
+                    f"policy.{key} is {getattr(self.policy, key)} in a chunk of {self.spec.chunk_size} steps.",
+                    remedy="Give fewer than the chunk's steps.",
+                )
+
+    @property
+    def trained_spec(self) -> PolicySpec:
+        """The spec with what the policy is trained for."""
+        return dataclasses.replace(
+            self.spec,
+            trained_prefix_steps=self.policy.prefix_steps_max,
+            trained_near_steps=self.policy.near_steps,
+        )
 
     @property
     def windows(self) -> Windows:
@@ -178,7 +201,12 @@ class BeltRun:
         relative = self.settings.relative_actions
         scale = step_scale(data, picks, self.settings.windows, np.asarray(relative))
         return PolicyFile(
-            self.settings.spec, relative, scale, self.settings.noise_scale, foresight_top_k=1, foresight_top_p=1.0
+            self.settings.trained_spec,
+            relative,
+            scale,
+            self.settings.noise_scale,
+            foresight_top_k=1,
+            foresight_top_p=1.0,
         )
 
     def _statistics(

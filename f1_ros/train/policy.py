@@ -4,6 +4,8 @@
 
 Flow matching and its time distribution as the released model has them: t = 0.999 Beta(1.5, 1) + 0.001,
 x_t = t noise + (1 - t) a, target noise - a. Several noise draws share one prefix pass, since the prefix costs most.
+With `prefix_steps_max` and `near_steps` the steps of a chunk have flow times of their own (`f1_ros.model.flow`): the
+first ones are given, as if they had been executed while the chunk was computed, or near ones are ahead of far ones.
 The auxiliary head (cube, cube minus tool, and how far the cube has come, from the vision tower's keypoints) exists in
 training alone: without it a small vision tower does not find the cube from so few demonstrations.
 """
@@ -26,6 +28,7 @@ from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import ConfigError
 from f1_ros.model.config import KeypointConvConfig
 from f1_ros.model.f1 import F1Model
+from f1_ros.model.flow import step_times
 from f1_ros.model.losses import flow_loss, foresight_loss, sample_time
 from f1_ros.observe.normalise import Normaliser
 from f1_ros.train.demonstrations import Demonstrations, Windows
@@ -52,6 +55,8 @@ class PolicyTraining:
         average_decay: decay of the weights' moving average, which is what is exported.
         held_out: share of episodes that is never trained on.
         pick_weight: how many times likelier a step of the pick is drawn than one of the way to the bin and back.
+        prefix_steps_max: longest committed prefix: each draw is given its first 0 to so many actions; 0: none.
+        near_steps: half of the draws run by the horizon-aware schedule with so many near steps; 0: none do.
     """
 
     warm_steps: int = 900
@@ -68,6 +73,8 @@ class PolicyTraining:
     average_decay: float = 0.995
     held_out: float = 0.03
     pick_weight: int = 2
+    prefix_steps_max: int = 0
+    near_steps: int = 0
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.draws, self.pick_weight) <= 0 or self.warm_steps < 0:
@@ -75,6 +82,9 @@ class PolicyTraining:
                 "policy: steps, batch, draws and pick_weight must be positive, warm_steps at least 0.",
                 remedy="Correct the `policy` section of the training configuration.",
             )
+        for key in ("prefix_steps_max", "near_steps"):
+            if getattr(self, key) < 0:
+                raise ConfigError(f"policy.{key} is {getattr(self, key)}.", remedy="Give 0 or more.")
 
 
 class PolicyBatches:
@@ -209,6 +219,8 @@ class PolicyLosses(nn.Module):
             embeds = network.history_embeds(inputs)
         actions = batch["actions"]
         draws = size * settings.draws
+        noise = torch.randn((draws, *actions.shape[1:]), generator=generator)
+        flow_time, given = self._step_times(sample_time(draws, generator), generator)
         out = network.train_outputs(
             batch["images"],
             present,
@@ -217,15 +229,15 @@ class PolicyLosses(nn.Module):
             embeds,
             batch["state"],
             actions,
-            torch.randn((draws, *actions.shape[1:]), generator=generator),
-            sample_time(draws, generator),
+            noise,
+            flow_time,
             # Drawn inside the pass as at inference; greedy, since that is how the belt policy runs.
             greedy=True,
             skip_foresight=not history,
         )
         assert out.keypoints is not None  # made sure of when the head was built
         parts = {
-            "flow": flow_loss(out.action_loss, batch["pad"].repeat_interleave(settings.draws, 0)),
+            "flow": flow_loss(out.action_loss, batch["pad"].repeat_interleave(settings.draws, 0), given),
             "auxiliary": self._auxiliary(out.keypoints, batch["place"]),
         }
         parts["total"] = parts["flow"] + settings.auxiliary_weight * parts["auxiliary"]
@@ -235,6 +247,19 @@ class PolicyLosses(nn.Module):
             parts["accuracy"] = (out.foresight_logits.argmax(-1) == target).float().mean()
             parts["total"] = parts["total"] + settings.foresight_weight * parts["foresight"]
         return parts
+
+    def _step_times(self, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Flow times of draws (R,) or of each of their steps (R, chunk), and which of these are given."""
+        settings, config = self.settings, self.network.config
+        if not (settings.prefix_steps_max or settings.near_steps):
+            return t, None
+        committed = torch.randint(settings.prefix_steps_max + 1, t.shape, generator=generator)
+        own = step_times(t, committed, config.chunk_size)
+        if settings.near_steps:
+            near, flow_steps = settings.near_steps, config.num_steps
+            ahead = step_times(t, committed, config.chunk_size, near=near, flow_steps=flow_steps)
+            own = torch.where(torch.rand((len(t), 1), generator=generator) < 0.5, ahead, own)
+        return own, own == 0
 
     def _auxiliary(self, keypoints: Tensor, place: Tensor) -> Tensor:
         known = place.isfinite()
