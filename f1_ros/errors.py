@@ -4,6 +4,7 @@
     ├── ConfigError               a YAML/JSON file, parameter or argument is wrong   (the user can fix it)
     │   └── ProfileError          ... and it is a robot profile
     ├── CheckpointError           a model directory is incomplete, damaged or foreign (the user can fix it)
+    ├── DataError                 a dataset is incomplete, damaged or foreign         (the user can fix it)
     ├── ImageError                an image message cannot be converted
     ├── ObservationError          frames or joint state cannot make an observation
     ├── ChunkError                an action chunk cannot be used (shape, NaN, wrong robot, stale)
@@ -42,6 +43,10 @@ class ProfileError(ConfigError):
 
 class CheckpointError(F1Error):
     """A checkpoint directory is incomplete, damaged, or not one of ours."""
+
+
+class DataError(F1Error):
+    """A dataset is incomplete, damaged, or not of a kind that we read."""
 
 
 class ImageError(F1Error):

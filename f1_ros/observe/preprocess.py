@@ -52,13 +52,16 @@ def camera_tensor(rgb: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     return picture
 
 
-def history_frame(rgb: NDArray[np.uint8], resize: int, crop: int) -> NDArray[np.uint8]:
-    """Resize a frame's shorter side (Lanczos with smoothing) and cut out the centre.
+def history_frame(
+    rgb: NDArray[np.uint8], resize: int, crop: int, *, at: tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
+    """Resize a frame's shorter side (Lanczos with smoothing) and cut out the centre, or another square.
 
     Args:
         rgb: (H, W, 3) uint8.
         resize: length of the shorter side after resizing, px.
         crop: side of the square that is kept, px; at most `resize`.
+        at: where the square lies in the room that there is, (down, right), each 0 to 1; the centre if not given.
 
     Returns:
         (3, crop, crop) uint8.
@@ -78,7 +81,8 @@ def history_frame(rgb: NDArray[np.uint8], resize: int, crop: int) -> NDArray[np.
         rows, columns = int(resize * height / shorter), int(resize * width / shorter)
         image = Image.fromarray(np.ascontiguousarray(rgb)).resize((columns, rows), Image.Resampling.LANCZOS)
         rgb, height, width = np.asarray(image, np.uint8), rows, columns
-    top, left = round((height - crop) / 2), round((width - crop) / 2)  # half to even, as torchvision's int(round())
+    down, right = at if at is not None else (0.5, 0.5)
+    top, left = round((height - crop) * down), round((width - crop) * right)  # half to even, as torchvision
     return np.ascontiguousarray(rgb[top : top + crop, left : left + crop].transpose(2, 0, 1))
 
 

@@ -1,0 +1,1 @@
+"""Datasets of robot episodes: reading, writing, checking, and samples for training."""

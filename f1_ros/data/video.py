@@ -1,0 +1,171 @@
+"""Pictures out of video files, by time: PyAV, or torchcodec where that is installed.
+
+A decoder is kept open by the thread that opened it, for the few files that the thread used last.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from f1_ros.errors import DataError
+
+Picture = NDArray[np.uint8]
+OPEN_PER_THREAD = 8
+
+
+class Video(Protocol):
+    """An open video file."""
+
+    def frames(self, times_s: Sequence[float], tolerance_s: float) -> list[Picture]:
+        """Return the frames shown at ascending times, each (H, W, 3) uint8 RGB.
+
+        Raises:
+            DataError: naming file and time, if no frame is within the tolerance of a time, or the file is damaged.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+def open_video(path: Path) -> Video:
+    """Open a file with torchcodec if it is installed, else with PyAV.
+
+    Raises:
+        DataError: naming the file, if it is missing or no video.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing.", remedy="Copy or download the dataset again, whole.")
+    return TorchcodecVideo(path) if importlib.util.find_spec("torchcodec") is not None else AvVideo(path)
+
+
+class AvVideo:
+    """A file decoded by PyAV."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._container: Any = av.open(str(path))
+            self._stream: Any = self._container.streams.video[0]
+        except (av.FFmpegError, IndexError) as error:
+            raise _damaged(path, error) from error
+        # The loader has threads of its own, and frame threads would decode beyond what is asked for.
+        self._stream.codec_context.thread_count = 1
+
+    def frames(self, times_s: Sequence[float], tolerance_s: float) -> list[Picture]:
+        """As the protocol says."""
+        if not times_s:
+            return []
+        found: list[Picture] = []
+        base = float(self._stream.time_base)
+        offset = self._stream.start_time or 0
+        try:
+            self._container.seek(offset + int(times_s[0] / base), stream=self._stream, backward=True)
+            before: tuple[float, Any] | None = None
+            for frame in self._container.decode(self._stream):
+                here = (float((frame.pts - offset) * base), frame)
+                while len(found) < len(times_s) and here[0] >= times_s[len(found)] - 1e-6:
+                    time = times_s[len(found)]
+                    near = before if before is not None and time - before[0] < here[0] - time else here
+                    found.append(self._picture(near, time, tolerance_s))
+                if len(found) == len(times_s):
+                    return found
+                before = here
+        except av.FFmpegError as error:
+            raise _damaged(self._path, error) from error
+        while len(found) < len(times_s):  # the file ended: its last frame may still be near enough
+            found.append(self._picture(before, times_s[len(found)], tolerance_s))
+        return found
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def _picture(self, candidate: tuple[float, Any] | None, time_s: float, tolerance_s: float) -> Picture:
+        if candidate is None:
+            raise _no_frame(self._path, time_s, None)
+        if abs(candidate[0] - time_s) > tolerance_s:
+            raise _no_frame(self._path, time_s, candidate[0])
+        picture: Picture = candidate[1].to_ndarray(format="rgb24")
+        return picture
+
+
+class TorchcodecVideo:
+    """A file decoded by torchcodec."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        decoders = importlib.import_module("torchcodec.decoders")
+        try:
+            self._decoder: Any = decoders.VideoDecoder(
+                str(path), dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="approximate"
+            )
+        except (RuntimeError, ValueError) as error:
+            raise _damaged(path, error) from error
+
+    def frames(self, times_s: Sequence[float], tolerance_s: float) -> list[Picture]:
+        """As the protocol says."""
+        if not times_s:
+            return []
+        about = self._decoder.metadata
+        indices = [round(time * about.average_fps) for time in times_s]
+        over = [time for time, index in zip(times_s, indices, strict=True) if not 0 <= index < about.num_frames]
+        if over:
+            raise _no_frame(self._path, over[0], None)
+        try:
+            batch = self._decoder.get_frames_at(indices=indices)
+        except (RuntimeError, IndexError) as error:
+            raise _damaged(self._path, error) from error
+        for time, shown in zip(times_s, batch.pts_seconds.tolist(), strict=True):
+            if abs(shown - time) > tolerance_s:
+                raise _no_frame(self._path, time, shown)
+        return list(batch.data.numpy())
+
+    def close(self) -> None:
+        """Let the decoder go; torchcodec closes the file with it."""
+        self._decoder = None
+
+
+class VideoPool:
+    """Open videos, a few for each thread: a decoder serves one thread only."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def frames(self, path: Path, times_s: Sequence[float], tolerance_s: float) -> list[Picture]:
+        """Return frames in the order of `times_s`, which may repeat and be in any order; see `Video.frames`."""
+        videos: OrderedDict[Path, Video] | None = getattr(self._local, "videos", None)
+        if videos is None:
+            videos = self._local.videos = OrderedDict()
+        video = videos.pop(path, None)
+        if video is None:
+            video = open_video(path)
+            if len(videos) >= OPEN_PER_THREAD:
+                videos.popitem(last=False)[1].close()
+        videos[path] = video
+        ascending = sorted(set(times_s))
+        pictures = dict(zip(ascending, video.frames(ascending, tolerance_s), strict=True))
+        return [pictures[time] for time in times_s]
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} cannot be decoded ({error}).", remedy="Copy or download the file again.")
+
+
+def _no_frame(path: Path, time_s: float, nearest_s: float | None) -> DataError:
+    found = "none is left" if nearest_s is None else f"the nearest is at {nearest_s:.4f} s"
+    return DataError(
+        f"{path} has no frame at {time_s:.4f} s: {found}.",
+        remedy="Run `f1-ros data check` on the dataset; the video does not fit the table.",
+    )
