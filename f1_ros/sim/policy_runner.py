@@ -2,7 +2,8 @@
 
 While the engine thinks, the world moves on: a chunk computed from what was seen at t takes effect at t + delay, never
 sooner. From there on the live system's own `Controller` (timeline, splice, limiter, gripper gate) commands the arm at
-100 Hz, with the profile of the real robot.
+100 Hz, with the profile of the real robot. A policy that was trained for it plans from what the arm will have done
+by then: the steps of the running chunk that are due during the delay.
 
     runner = PolicyRunner(world, engine, load_profile("franka"), delay_s=0.15, replan_steps=3)
     world.reset(seed)
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from f1_ros.control.arbiter import Mode
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.control.controller import Controller
+from f1_ros.engine.committed import committed_actions
 from f1_ros.engine.protocol import Engine
 from f1_ros.errors import ConfigError, SimulationError
 from f1_ros.observe.observation import Observation
@@ -112,7 +114,7 @@ class PolicyRunner:
         self._hear_joints()
         self._controller.tick(self._world.time_ns)
         # The hand-over is as strict as on the robot: it wants to have heard the policy, so it hears "stay".
-        self._controller.on_chunk(self._stay(), self._world.time_ns)
+        self._hold_chunk()
         reply = self._controller.request_mode(Mode.POLICY, self._world.time_ns)
         if not reply.success:
             raise SimulationError(f"The controller refuses the policy: {reply.message}", remedy="See the message.")
@@ -120,7 +122,7 @@ class PolicyRunner:
     def hold(self) -> None:
         """Advance 50 ms with the arm held, keeping frames for the history."""
         self._keep_frame()
-        self._controller.on_chunk(self._stay(), self._world.time_ns)
+        self._hold_chunk()
         self._ticks()
 
     def step(self) -> None:
@@ -131,7 +133,9 @@ class PolicyRunner:
         if self._steps_since >= self._replan_steps and now >= self._busy_until_ns:
             self._steps_since = 0
             self._busy_until_ns = now + self._delay_ns
-            self._pending.append(_Pending(now + self._delay_ns, self._infer(now)))
+            # Inferences do not overlap: at the next one this chunk is what the arm follows.
+            self._running = self._infer(now)
+            self._pending.append(_Pending(now + self._delay_ns, self._running))
         self._ticks()
 
     def infer_only(self) -> None:
@@ -158,8 +162,9 @@ class PolicyRunner:
 
     def _infer(self, now: int) -> ActionChunk:
         observation = self.observation()
+        committed = committed_actions(self._running, self._spec, now, now + self._delay_ns)
         began = time.perf_counter()
-        result = self._engine.infer(observation, self._instruction, self._seed + self._chunks)
+        result = self._engine.infer(observation, self._instruction, self._seed + self._chunks, committed)
         latency = time.perf_counter() - began
         self._chunks += 1
         self.latencies_ms.append(latency * 1e3)
@@ -177,10 +182,11 @@ class PolicyRunner:
             latency_ns=self._delay_ns,
         )
 
-    def _stay(self) -> ActionChunk:
-        commanded = self._controller.commanded
+    def _hold_chunk(self) -> None:
+        now, commanded = self._world.time_ns, self._controller.commanded
         here = self._world.joint_positions if commanded is None else commanded
-        return self._chunk(self._world.time_ns, np.tile(np.append(here, self._width), (self._spec.chunk_size, 1)))
+        self._running = self._chunk(now, np.tile(np.append(here, self._width), (self._spec.chunk_size, 1)))
+        self._controller.on_chunk(self._running, now)
 
     def _keep_frame(self) -> None:
         self._frames.append((self._world.time_ns, self._world.render(self._spec.cameras[0])))

@@ -46,7 +46,7 @@ class EchoEngine:
     def warm_up(self) -> None:
         self._warm = True
 
-    def infer(self, observation, instruction: str, seed: int) -> InferenceResult:
+    def infer(self, observation, instruction: str, seed: int, committed=None, *, on_near=None) -> InferenceResult:
         assert self._warm
         if instruction == "slow":
             time.sleep(SLOW_S)

@@ -43,7 +43,9 @@ class GatedEngine:
         self.tickets = threading.Semaphore(0)
         self.entered: queue.Queue[int] = queue.Queue()
 
-    def infer(self, observation: Observation, instruction: str, seed: int) -> InferenceResult:
+    def infer(
+        self, observation: Observation, instruction: str, seed: int, committed=None, *, on_near=None
+    ) -> InferenceResult:
         self.entered.put(observation.stamp_ns)
         self.tickets.acquire()
         return InferenceResult(np.full((3, 1), observation.stamp_ns), Foresight(np.arange(1), (1,), 0), {})

@@ -15,6 +15,7 @@ class ScriptedEngine:
         self.observations = []
         self.seeds = []
         self.instructions = []
+        self.prefixes = []
         self.spec = PolicySpec(
             name="scripted",
             robot="franka",
@@ -35,11 +36,14 @@ class ScriptedEngine:
     def warm_up(self) -> None:
         pass
 
-    def infer(self, observation, instruction, seed) -> InferenceResult:
+    def infer(self, observation, instruction, seed, committed=None, *, on_near=None) -> InferenceResult:
+        self.prefixes.append(committed)
         self.observations.append(observation)
         self.seeds.append(seed)
         self.instructions.append(instruction)
-        return InferenceResult(np.asarray(self.answer(observation), dtype=float), None)
+        actions = np.asarray(self.answer(observation), dtype=float)
+        actions[: len(committed)] = committed
+        return InferenceResult(actions, None)
 
     def decode_foresight(self, foresight: Foresight):
         raise NotImplementedError

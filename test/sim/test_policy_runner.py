@@ -99,6 +99,57 @@ def test_a_delay_longer_than_the_replanning_period_spaces_inferences_out(world, 
     assert [o.stamp_ns // 50_000_000 for o in engine.observations] == [0, 6, 12]
 
 
+@pytest.mark.parametrize(
+    ("delay_s", "trained", "steps"),
+    [(0.15, 8, 3), (0.152, 8, 3), (0.3, 8, 6), (0.3, 4, 4), (0.05, 8, 1), (0.04, 8, 0), (0.0, 8, 0), (0.15, 0, 0)],
+)
+def test_a_trained_policy_hears_what_is_played_during_the_delay(
+    world, profile, scripted, delay_s, trained, steps
+) -> None:
+    engine = scripted(nudge)
+    engine.spec = replace(engine.spec, trained_prefix_steps=trained)
+    runner = PolicyRunner(world, engine, profile, delay_s=delay_s)
+    runner.begin(0)
+    runner.hold()
+    still = world.joint_positions
+    chunks = []
+    for _ in range(14):
+        runner.step()
+        chunks.append(len(engine.prefixes))
+    first, second = engine.prefixes[:2]
+    assert first.shape == second.shape == (steps, 8)
+    # First the arm is held; then it follows the chunk before, from the step that is due next.
+    assert first[:, :7] == pytest.approx(np.tile(still, (steps, 1)), abs=0.01)
+    assert first[:, 7].tolist() == [0.08] * steps
+    between = (engine.observations[1].stamp_ns - engine.observations[0].stamp_ns) // 50_000_000
+    plan = nudge(engine.observations[0])
+    plan[: len(first)] = first
+    assert second.tolist() == plan[between : between + steps].tolist()
+
+
+def test_the_arm_passes_through_the_committed_steps(world, profile, scripted) -> None:
+    """What the policy is told that the arm will do is what the controller then does."""
+
+    def glide(observation) -> np.ndarray:
+        ahead = np.arange(1, 17)[:, None] * [0.01, 0, 0, 0, 0, 0, 0, 0]
+        step = round(observation.stamp_ns / 50_000_000)
+        return start + ahead + [step * 0.01, 0, 0, 0, 0, 0, 0, 0]
+
+    engine = scripted(glide)
+    engine.spec = replace(engine.spec, trained_prefix_steps=8)
+    runner = PolicyRunner(world, engine, profile, delay_s=0.15)
+    start = np.append(world.joint_positions, 0.08)
+    runner.begin(0)
+    commands = watched_commands(world)
+    for _ in range(20):
+        runner.step()
+    at = {t: target[0] for t, target, _ in commands}
+    for observation, prefix in list(zip(engine.observations, engine.prefixes, strict=True))[2:-1]:
+        for i, action in enumerate(prefix):
+            # the command of the tick that ends when the step is due
+            assert at[observation.stamp_ns + (i + 1) * 50_000_000 - 10_000_000] == pytest.approx(action[0], abs=2e-3)
+
+
 def test_same_seed_same_run(world, profile, scripted) -> None:
     ends = []
     for _ in range(2):
