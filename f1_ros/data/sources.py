@@ -1,0 +1,221 @@
+"""Samples from LeRobot datasets: one or several, with weights, split by whole episodes.
+
+train = mixture([DatasetConfig(Path("a"), weight=3.0), DatasetConfig(Path("b"))], spec, split="train")
+held_out = mixture([...], spec, split="held_out")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f1_ros.data.embodiment import AnyEmbodiment
+from f1_ros.data.lerobot import LeRobotDataset
+from f1_ros.data.samples import Sample, SampleSource, SampleSpec
+from f1_ros.data.video import Picture
+from f1_ros.errors import ConfigError, DataError
+from f1_ros.observe.preprocess import BLACK, camera_tensor, history_frame
+
+Split = Literal["train", "held_out", "all"]
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """One dataset of a training run.
+
+    Attributes:
+        path: its folder.
+        weight: how often it is drawn, relative to the others' weights; None for all of them: by their frames, so that
+            an epoch shows every frame once.
+        held_out: share of its episodes that is never trained on.
+        cameras: key in this dataset of each camera that is called otherwise in the SampleSpec.
+        embodiment: transform of state and action; None takes them as they are.
+        instruction: what to use where the dataset has no words; empty refuses such frames.
+    """
+
+    path: Path
+    weight: float | None = None
+    held_out: float = 0.05
+    cameras: dict[str, str] = field(default_factory=dict)
+    embodiment: AnyEmbodiment | None = None
+    instruction: str = ""
+
+    def __post_init__(self) -> None:
+        if self.weight is not None and not 0.0 < self.weight < float("inf"):
+            raise ConfigError(f"{self.path}: weight is {self.weight}.", remedy="Give a number above 0.")
+        if not 0.0 <= self.held_out < 1.0:
+            raise ConfigError(f"{self.path}: held_out is {self.held_out}.", remedy="Give a share from 0 to below 1.")
+
+
+class EpisodeSamples:
+    """Every frame of chosen episodes of a dataset as a sample.
+
+    Args:
+        dataset: the dataset.
+        spec: what a sample holds.
+        episodes: which episodes.
+        config: names, transform and words of this dataset.
+        number: the dataset's number in its mixture.
+
+    Raises:
+        DataError: if the dataset lacks the state, the action, or the camera that has the history.
+    """
+
+    def __init__(
+        self, dataset: LeRobotDataset, spec: SampleSpec, episodes: Sequence[int], config: DatasetConfig, number: int = 0
+    ) -> None:
+        self.dataset = dataset
+        self.spec = spec
+        self.number = number
+        self._config = config
+        self._episodes = np.array(episodes, np.int64)
+        self._ends = np.cumsum(dataset.episodes.lengths[self._episodes])
+        self._keys = tuple(config.cameras.get(key, key) for key in spec.cameras)
+        for key in (spec.state_key, spec.action_key, self._keys[0]):
+            dataset.feature(key)
+        unknown = sorted(set(config.cameras) - set(spec.cameras))
+        if unknown:
+            raise ConfigError(
+                f"{config.path}: cameras renames {unknown[0]}, which the samples do not have.",
+                remedy=f"Rename one of {', '.join(spec.cameras)}.",
+            )
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def sample(self, index: int, generator: np.random.Generator) -> Sample:
+        """As `SampleSource.sample` says."""
+        if not 0 <= index < len(self):
+            raise DataError(f"{self.dataset.root}: no sample {index} of {len(self)}.", remedy="Count samples from 0.")
+        place = int(np.searchsorted(self._ends, index, side="right"))
+        episode = int(self._episodes[place])
+        length = int(self.dataset.episodes.lengths[episode])
+        frame = index - int(self._ends[place]) + length
+        return self._make(episode, frame, length, generator)
+
+    def _make(self, episode: int, frame: int, length: int, generator: np.random.Generator) -> Sample:
+        spec, data = self.spec, self.dataset
+        past = [max(0, frame + offset) for offset in spec.history_offsets]
+        seen = data.pictures(episode, self._keys[0], [*past, min(length - 1, frame + spec.foresight_offset)])
+        at = tuple(generator.random(2).tolist()) if spec.random_crop else (0.5, 0.5)
+        crops = [history_frame(rgb, spec.history_resize, spec.history_size, at=(at[0], at[1])) for rgb in seen]
+        present = np.array([key in data.cameras for key in self._keys])
+        steps = np.arange(frame, frame + spec.chunk_size)
+        state, actions = self._vectors(episode, frame, np.minimum(steps, length - 1))
+        instruction = data.instruction(episode, frame).strip() or self._config.instruction
+        if not instruction:
+            raise DataError(
+                f"{data.root}, episode {episode}, frame {frame} has no instruction.",
+                remedy="Give the dataset's `instruction` in the configuration, or add tasks to the dataset.",
+            )
+        return Sample(
+            images=np.stack([self._image(episode, frame, i, seen[len(past) - 1]) for i in range(len(self._keys))]),
+            present=present,
+            history=np.stack(crops[:-1]),
+            target=crops[-1],
+            state=state,
+            actions=actions,
+            action_is_pad=steps >= length,
+            instruction=instruction,
+            dataset=self.number,
+            episode=episode,
+            frame=frame,
+        )
+
+    def _image(self, episode: int, frame: int, camera: int, first: Picture) -> NDArray[np.float32]:
+        size = self.spec.image_size
+        if camera == 0:
+            return camera_tensor(first, size)
+        key = self._keys[camera]
+        if key not in self.dataset.cameras:
+            return np.full((3, size, size), BLACK, np.float32)
+        return camera_tensor(self.dataset.pictures(episode, key, [frame])[0], size)
+
+    def _vectors(
+        self, episode: int, frame: int, steps: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        spec = self.spec
+        state = self.dataset.numbers(episode, spec.state_key)[frame]
+        actions = self.dataset.numbers(episode, spec.action_key)[steps]
+        for key, values in ((spec.state_key, state), (spec.action_key, actions)):
+            if not np.isfinite(values).all():
+                raise DataError(
+                    f"{self.dataset.root}, episode {episode}, frame {frame}: {key} is not finite.",
+                    remedy="Run `f1-ros data check` and remove the episode.",
+                )
+        transform = self._config.embodiment
+        if transform is not None:
+            state, actions = transform.state().to_robot(state), transform.action().to_robot(actions)
+        return np.asarray(state, np.float32), np.asarray(actions, np.float32)
+
+
+class Mixture:
+    """Several sources as one; an epoch has as many samples as they have together.
+
+    Without weights each sample comes once in an epoch. With weights each source gets its share of the epoch, and
+    which of its samples come is drawn.
+
+    Raises:
+        ConfigError: if there is no source, or not one weight for each or for none.
+    """
+
+    def __init__(self, sources: Sequence[SampleSource], weights: Sequence[float | None]) -> None:
+        given = [weight for weight in weights if weight is not None]
+        if not sources or len(weights) != len(sources) or 0 < len(given) < len(sources):
+            raise ConfigError(
+                f"{len(sources)} datasets have {len(given)} weights.", remedy="Give each dataset a weight, or none."
+            )
+        self._sources = tuple(sources)
+        lengths = np.array([len(source) for source in sources], np.int64)
+        shares = np.array(given) / sum(given) if given else lengths / max(1, lengths.sum())
+        self._drawn = bool(given)
+        self._ends = np.rint(np.cumsum(shares) * lengths.sum()).astype(np.int64)
+        self._ends[-1] = lengths.sum()
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def sample(self, index: int, generator: np.random.Generator) -> Sample:
+        """As `SampleSource.sample` says."""
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        source = self._sources[which]
+        if self._drawn:
+            return source.sample(int(generator.integers(len(source))), generator)
+        return source.sample(index - (int(self._ends[which - 1]) if which else 0), generator)
+
+
+def split_episodes(count: int, held_out: float, split: Split) -> list[int]:
+    """Episodes of a split. Which ones are held out depends on their number alone, never on a run's seed.
+
+    At least one is held out if any should be and there are two.
+    """
+    held = min(max(1, round(count * held_out)), count - 1) if held_out > 0.0 else 0
+    order = np.random.default_rng(20_250_909).permutation(count)
+    chosen = {"train": order[held:], "held_out": order[:held], "all": order}[split]
+    return sorted(int(i) for i in chosen)
+
+
+def mixture(configs: Sequence[DatasetConfig], spec: SampleSpec, split: Split) -> Mixture:
+    """Open datasets and mix the samples of a split.
+
+    Raises:
+        DataError: naming the dataset, if one cannot be read or has no episode of the split.
+        ConfigError: if there are no datasets, or weights for some of them only.
+    """
+    sources = []
+    for number, config in enumerate(configs):
+        dataset = LeRobotDataset(config.path)
+        episodes = split_episodes(len(dataset.episodes), config.held_out, split)
+        source = EpisodeSamples(dataset, spec, episodes, config, number)
+        if not len(source):
+            raise DataError(
+                f"{config.path} has no episode for the split {split!r}: it has {len(dataset.episodes)}.",
+                remedy="Record more episodes, or change held_out.",
+            )
+        sources.append(source)
+    return Mixture(sources, [config.weight for config in configs])
