@@ -1,4 +1,9 @@
-"""Runs an engine in a thread of its own, always on the newest observation. No ROS in here."""
+"""Runs an engine in a thread of its own, always on the newest observation. No ROS in here.
+
+A policy that was trained for it plans from what the arm will have done when its chunk arrives: the steps of the newest
+chunk that went out which are due by then. That holds only if the arm follows these chunks, so no prefix is given unless
+the action node says that the policy is in force, and none if the arm is elsewhere than the chunk says (it was refused).
+"""
 
 from __future__ import annotations
 
@@ -12,13 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.control.chunk import ActionChunk
-from f1_ros.engine.protocol import Engine, Foresight, InferenceResult, PolicySpec
+from f1_ros.engine.committed import committed_actions
+from f1_ros.engine.protocol import Array, Engine, Foresight, InferenceResult, PolicySpec
 from f1_ros.errors import ObservationError
 from f1_ros.observe.observation import Observation
 
 SECOND_NS = 1_000_000_000
 RECENT = 100
 """Inferences that the latency figures are of."""
+HAND_OVER_NS = 20_000_000
+"""From a chunk's going out to its first command: the way to the action node and the rest of a control period."""
+MAX_APART = 0.4
+"""A step's action further than this from the measured joints (rad) is not being executed: at 2.6 rad/s an arm does
+0.4 rad in a step of 0.05 s and the 0.1 s by which its servo lags."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class Settings:
         max_rate_hz: inferences per second, at most; 0: as many as the engine can.
         picture_rate_hz: how often a prediction is decoded to a picture, at most; 0: never.
         max_age_s: how old an observation may be when its chunk goes out, s.
+        followed: the arm follows this policy's chunks now.
     """
 
     instruction: str
@@ -38,6 +50,7 @@ class Settings:
     max_rate_hz: float
     picture_rate_hz: float
     max_age_s: float
+    followed: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,8 @@ class InferenceThread:
         # A daemon: an inference that does not end must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._latencies_ms: deque[float] = deque(maxlen=RECENT)
+        self._delays_ns: deque[int] = deque(maxlen=RECENT)  # from an observation's stamp to its chunk's going out
+        self._sent: ActionChunk | None = None
         self._began_s = self._picture_s = float("-inf")
         self.skipped = 0
         """Observations that a newer one replaced before the engine was free."""
@@ -199,7 +214,8 @@ class InferenceThread:
         self._began_s = time.monotonic()
         began = time.perf_counter_ns()
         seed = inference_seed(settings.seed, observation.stamp_ns)
-        result = self._engine.infer(observation, settings.instruction, seed)
+        committed = self._committed(observation) if settings.followed else None
+        result = self._engine.infer(observation, settings.instruction, seed, committed)
         latency_ns = time.perf_counter_ns() - began
         self._latencies_ms.append(latency_ns / 1e6)
         chunk = chunk_of(self._engine.spec, observation.stamp_ns, result, latency_ns)
@@ -207,12 +223,28 @@ class InferenceThread:
         if self._stopping.is_set():
             return
         self._on_answer(Answer(chunk, result.foresight, settings.instruction, result.stage_ms))
+        self._sent = chunk
+        self._delays_ns.append(max(0, self._now_ns() - observation.stamp_ns))
         if result.foresight is not None and self._picture_is_due(settings.picture_rate_hz):
             self._picture_s = time.monotonic()
             pixels = self._engine.decode_foresight(result.foresight)
             if self._stopping.is_set():
                 return
             self._on_picture(Picture(pixels, result.foresight.target_stamp_ns))
+
+    def _committed(self, observation: Observation) -> Array | None:
+        """What the arm will have done when the observation's chunk takes effect, or None if that is not known."""
+        if self._sent is None:
+            return None
+        # Rather too many steps than too few: what is committed needlessly is what the arm would have done anyway.
+        delay_ns = round(np.percentile(self._delays_ns, 95)) + HAND_OVER_NS
+        stamp_ns, spec = observation.stamp_ns, self._engine.spec
+        actions = committed_actions(self._sent, spec, stamp_ns, stamp_ns + delay_ns)
+        columns = [i for i, name in enumerate(spec.action_names) if name in spec.state_names]
+        here = observation.state[[spec.state_names.index(spec.action_names[i]) for i in columns]]
+        if len(actions) == 0 or np.abs(actions[0, columns] - here).max(initial=0.0) > MAX_APART:
+            return None
+        return actions
 
     def _pause_s(self) -> float:
         """Time until the next inference may begin, s."""

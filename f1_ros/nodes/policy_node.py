@@ -1,6 +1,8 @@
 """The policy node: observations in, action chunks and predicted views out.
 
 A predicted view's picture bears the stamp of the instant that it predicts, so that it can be laid beside what came.
+While the action node says that the policy is in force, a policy that was trained for it plans from what the arm will
+have done when its chunk arrives; see `inference`.
 """
 
 from __future__ import annotations
@@ -9,10 +11,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from f1_msgs.msg import ActionChunk as ActionChunkMsg
+from f1_msgs.msg import ControlStatus
 from f1_msgs.msg import Foresight as ForesightMsg
 from f1_msgs.msg import Observation as ObservationMsg
 from f1_msgs.srv import SetInstruction
@@ -34,6 +38,8 @@ from f1_ros.observe.observation import Observation
 MAX_INSTRUCTION = 500
 SILENCE_S = 1.0
 """Without an observation for this long, the node warns."""
+STATUS_S = 0.5
+"""The action node's last word on the mode holds for this long: five times its period."""
 WATCH_PERIOD_S = 0.5
 STOP_S = 1.0
 """How long the end of the node waits for the inference under way, s."""
@@ -115,7 +121,8 @@ class PolicyNode(ManagedNode):
         self._sequence = 0
         self._arrived_s = time.monotonic()
         self._refusal: tuple[float, str] | None = None
-        self._subscription: Any = None
+        self._policy_heard_s = float("-inf")
+        self._subscriptions: list[Any] = []
         self._timer: Any = None
         self.add_post_set_parameters_callback(lambda _: self._read_settings())
 
@@ -137,21 +144,25 @@ class PolicyNode(ManagedNode):
         """Start to answer observations."""
         engine, self._sequence = self._loaded(), 0
         self._arrived_s, self._refusal = time.monotonic(), None
+        self._policy_heard_s = float("-inf")
         self._thread = InferenceThread(
             engine, self._current, self._now_ns, self._on_answer, self._on_picture, self._on_failure
         )
         self._thread.start()
+        self._subscriptions = [self.create_subscription(ControlStatus, "status", self._on_status, COMMAND)]
         if self._subscribe:
-            self._subscription = self.create_subscription(ObservationMsg, "observation", self._on_message, OBSERVATION)
+            self._subscriptions.append(
+                self.create_subscription(ObservationMsg, "observation", self._on_message, OBSERVATION)
+            )
         self._timer = self.create_timer(WATCH_PERIOD_S, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:
         """Stop answering; an inference under way gives no chunk any more."""
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
+        for subscription in self._subscriptions:
+            self.destroy_subscription(subscription)
         if self._timer is not None:
             self.destroy_timer(self._timer)
-        self._subscription = self._timer = None
+        self._subscriptions, self._timer = [], None
         thread, self._thread = self._thread, None
         if thread is not None and not thread.stop(STOP_S):
             self._engine = None  # still in use by the thread: it goes with the process
@@ -186,7 +197,8 @@ class PolicyNode(ManagedNode):
 
     def _current(self) -> Settings:
         with self._settings_lock:
-            return self._settings
+            settings = self._settings
+        return replace(settings, followed=time.monotonic() - self._policy_heard_s < STATUS_S)
 
     def _read_settings(self) -> None:
         if self._engine is None:
@@ -215,6 +227,10 @@ class PolicyNode(ManagedNode):
         except ObservationError as error:
             self._refusal = (time.monotonic(), str(error))
             self._say("observations", Level.ERROR, str(error))
+
+    def _on_status(self, msg: ControlStatus) -> None:
+        followed = msg.header.frame_id == self._loaded().spec.robot and msg.mode == ControlStatus.POLICY
+        self._policy_heard_s = time.monotonic() if followed else float("-inf")
 
     def _on_set_instruction(
         self, request: SetInstruction.Request, response: SetInstruction.Response

@@ -1,7 +1,7 @@
 """A policy node whose engine's answers are known beforehand: run as a process by test_policy_node.py.
 
-The first joint's action is the first joint's state; the gripper's shows the inference's seed. The instruction says how
-to behave: "slow", "break" (as an engine does), "crash" (as a bug does), "not a number".
+The first joint's action is the first joint's state, but for the committed prefix; the gripper's shows the inference's
+seed. The instruction says how to behave: "slow", "break" (as an engine does), "crash" (as a bug does), "not a number".
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ SPEC = PolicySpec(
     action_names=("j1", "gripper"),
     chunk_size=4,
     default_instruction="echo",
+    trained_prefix_steps=3,
 )
 SLOW_S = 0.4
 
@@ -54,7 +55,9 @@ class EchoEngine:
             raise EngineError("The engine is broken.", remedy="Mend it.")
         if instruction == "crash":
             raise KeyError("a bug")
-        actions = np.tile([observation.state[0], seed / 2**63], (SPEC.chunk_size, 1))
+        actions = np.tile([observation.state[0], seed / 2**66], (SPEC.chunk_size, 1))
+        if committed is not None:
+            actions[: len(committed)] = committed
         if instruction == "not a number":
             actions[2, 0] = np.nan
         target_ns = observation.stamp_ns + 300_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,9 +55,24 @@ class GatedEngine:
         return np.zeros((2, 2, 3), dtype=np.uint8)
 
 
+class PlanningEngine(GatedEngine):
+    """Moves the joint on by 0.1 rad a step, from the prefix it is given."""
+
+    spec = replace(SPEC, trained_prefix_steps=2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tickets.release(100)
+        self.prefixes: queue.Queue[list[float]] = queue.Queue()
+
+    def infer(self, observation, instruction, seed, committed=None, *, on_near=None) -> InferenceResult:
+        self.prefixes.put([] if committed is None else committed[:, 0].tolist())
+        return InferenceResult(observation.state[0] + np.array([[0.1], [0.2], [0.3]]), None, {})
+
+
 class Rig:
-    def __init__(self, now_ns: int = 0, **changes) -> None:
-        self.engine = GatedEngine()
+    def __init__(self, now_ns: int = 0, engine: GatedEngine | None = None, **changes) -> None:
+        self.engine = engine or GatedEngine()
         self.answers: queue.Queue[Answer] = queue.Queue()
         self.pictures: queue.Queue = queue.Queue()
         self.failures: queue.Queue[Exception] = queue.Queue()
@@ -90,7 +106,7 @@ def rig():
         one.stop()
 
 
-def observation(stamp_ns: int) -> Observation:
+def observation(stamp_ns: int, joint: float = 0.0) -> Observation:
     return Observation(
         stamp_ns=stamp_ns,
         cameras=("front",),
@@ -99,7 +115,7 @@ def observation(stamp_ns: int) -> Observation:
         history=np.zeros((1, 3, 8, 8), dtype=np.uint8),
         history_stamps_ns=(stamp_ns,),
         state_names=("j1",),
-        state=np.zeros(1),
+        state=np.full(1, joint),
     )
 
 
@@ -155,6 +171,41 @@ def test_an_inference_that_is_under_way_when_the_thread_is_stopped_gives_nothing
     one.stop()
     assert one.answers.empty()
     assert one.failures.empty()
+
+
+def prefix_of_second(one: Rig, joint: float = 0.0) -> list[float]:
+    """What the engine is told at the second of two observations 50 ms apart."""
+    for stamp_ns, at in ((1_000_000_000, 0.0), (1_050_000_000, joint)):
+        one.thread.offer(observation(stamp_ns, at))
+        one.answers.get(timeout=PATIENCE_S)
+    assert one.engine.prefixes.get(timeout=PATIENCE_S) == []
+    return one.engine.prefixes.get(timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "steps"),
+    [(50, []), (80, [0.2]), (129, [0.2]), (130, [0.2, 0.3]), (900, [0.2, 0.3])],
+)
+def test_a_chunk_is_planned_from_what_the_last_one_does_until_it_arrives(rig, age_ms, steps) -> None:
+    """The first observation's age is what the second chunk's delay is judged by, with 20 ms for the hand-over."""
+    one = rig(engine=PlanningEngine(), now_ns=1_000_000_000 + age_ms * 1_000_000, followed=True)
+    assert prefix_of_second(one) == pytest.approx(steps)
+
+
+def test_nothing_is_committed_while_the_arm_does_not_follow(rig) -> None:
+    assert prefix_of_second(rig(engine=PlanningEngine(), now_ns=1_200_000_000)) == []
+
+
+@pytest.mark.parametrize(("joint", "steps"), [(0.59, [0.2, 0.3]), (-0.21, []), (0.61, [])])
+def test_what_lies_far_from_the_measured_joints_is_not_being_executed(rig, joint, steps) -> None:
+    one = rig(engine=PlanningEngine(), now_ns=1_200_000_000, followed=True)
+    assert prefix_of_second(one, joint) == pytest.approx(steps)
+
+
+def test_a_policy_that_was_not_trained_for_it_is_given_nothing(rig) -> None:
+    engine = PlanningEngine()
+    engine.spec = SPEC
+    assert prefix_of_second(rig(engine=engine, now_ns=1_200_000_000, followed=True)) == []
 
 
 def test_a_chunk_starts_its_first_step_offset_after_the_observation() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from f1_msgs.msg import ActionChunk, Foresight, Observation
+from f1_msgs.msg import ActionChunk, ControlStatus, Foresight, Observation
 from f1_msgs.srv import SetInstruction
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -140,6 +140,43 @@ def test_the_same_seed_and_observation_give_the_same_draw_in_any_process(ros) ->
     first = draw(7, stamp_ns)
     assert draw(7, stamp_ns) == first
     assert draw(8, stamp_ns) != first
+
+
+def first_joint(message: ActionChunk) -> list[float]:
+    return chunk_from_msg(message).positions[:, 0].tolist()
+
+
+def test_a_chunk_goes_on_from_the_one_before_while_the_arm_follows_the_policy(ros) -> None:
+    bench = Bench(ros, max_observation_age=60.0).ready()
+    statuses = ros.node.create_publisher(ControlStatus, "/f1/status", COMMAND)
+    ros.until(lambda: statuses.get_subscription_count() > 0, "the policy node hears the action node")
+
+    def pair(mode: int, robot: str = "toy") -> list[float]:
+        """Chunk of the second of two observations, 50 ms apart and 0.1 s old or more: three steps or all are past."""
+        first_ns = bench.now_ns() - 100_000_000
+        seen = []
+        for stamp_ns, joint in ((first_ns, 0.1), (first_ns + 50_000_000, 0.2)):
+
+            def send(stamp_ns: int = stamp_ns, joint: float = joint) -> None:
+                status = ControlStatus(mode=mode)
+                status.header.frame_id = robot
+                statuses.publish(status)
+                ros.spin(0.05)
+                bench.resend(stamp_ns=stamp_ns, joint=joint)
+
+            ros.until(
+                lambda stamp_ns=stamp_ns: bench.chunks and to_ns(bench.chunks[-1].header.stamp) == stamp_ns,
+                "its chunk",
+                meanwhile=send,
+            )
+            seen.append(first_joint(bench.chunks[-1]))
+        return seen[1]
+
+    assert pair(ControlStatus.HOLD) == [0.2] * 4
+    assert pair(ControlStatus.POLICY, robot="another") == [0.2] * 4
+    followed = pair(ControlStatus.POLICY)
+    assert followed[0] == 0.1
+    assert followed[-1] == 0.2
 
 
 @pytest.mark.parametrize(
