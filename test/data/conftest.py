@@ -56,8 +56,8 @@ def episode(number: int, length: int, task: str = "pick the cube") -> Recorded:
     gripper = np.clip(0.08 - 0.02 * (np.arange(length + 1) - length // 2), 0.0, 0.08)[:, None]
     path = np.concatenate([joints, gripper], 1).astype(np.float32)
     return Recorded(
-        state=path[:-1],
-        action=path[1:],
+        state=path[:-1].copy(),
+        action=path[1:].copy(),
         timestamp=(np.arange(length) / FPS).astype(np.float32),
         task=task,
         pictures={c: [picture(number, f, c) for f in range(length)] for c in CAMERAS},
