@@ -10,6 +10,7 @@
     ├── ChunkError                an action chunk cannot be used (shape, NaN, wrong robot, stale)
     ├── LimitError                the limiter refuses a command
     ├── EngineError               the engine cannot load, run or answer
+    ├── TrainingError             a training run cannot go on
     ├── SimulationError           the simulator cannot be built or stepped
     └── BringUpError              a process of the system cannot be started or died
 
@@ -67,6 +68,10 @@ class LimitError(F1Error):
 
 class EngineError(F1Error):
     """The engine cannot load, run or answer."""
+
+
+class TrainingError(F1Error):
+    """A training run cannot go on: its loss is not finite, or diverges."""
 
 
 class SimulationError(F1Error):

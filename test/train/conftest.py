@@ -1,14 +1,17 @@
-"""A recording and a network that train in seconds."""
+"""A recording and a network that train in seconds; lets the tests of this folder share `tuning_rig`."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from f1_ros.model.config import F1Config
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 TREE = json.loads((Path(__file__).parent / "tiny_network.json").read_text())
 

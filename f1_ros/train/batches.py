@@ -1,0 +1,156 @@
+"""Samples to the tensors of a training step, and everything random in that step.
+
+What a sample's step draws depends on the run's seed and on the sample's position in the endless order of samples,
+never on the batch that it stands in: two processes with half the batch each draw what one would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from f1_ros.data.samples import Sample
+from f1_ros.engine.policy import PolicyFile
+from f1_ros.errors import ConfigError
+from f1_ros.model.config import F1Config
+from f1_ros.model.language import LanguageTokenizer
+from f1_ros.model.losses import sample_time
+from f1_ros.model.sampling import RowGenerators
+from f1_ros.observe.normalise import Normaliser
+from f1_ros.train.finetune_config import ForesightConfig
+
+Statistics = Mapping[str, Mapping[str, Any]]
+"""Contents of a `stats.json`: "observation.state" and "action"."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What a step draws.
+
+    Attributes:
+        noise: (B, chunk, A), the flow's x_1.  time: (B,), the flow's times.
+        dropped: (B, L - 1) bool, teacher inputs that the mask embedding replaces (stage world_model).
+        foresight: draws the codes inside the pass.
+    """
+
+    noise: Tensor
+    time: Tensor
+    dropped: Tensor
+    foresight: RowGenerators
+
+
+class Batches:
+    """Makes tensors of samples: normalised, padded to the network's sizes, instructions as tokens.
+
+    Args:
+        config: of the network.
+        file: layout and action representation of the policy.
+        statistics: by dataset, in the order of `Sample.dataset`.
+        language: tokenizer of the instructions.
+
+    Raises:
+        ConfigError: if statistics are missing, or of another number of joints than the policy's layout.
+    """
+
+    def __init__(
+        self, config: F1Config, file: PolicyFile, statistics: Sequence[Statistics], language: LanguageTokenizer
+    ) -> None:
+        self.config, self.file, self.statistics = config, file, tuple(statistics)
+        self._language = language
+        self._tokens: dict[str, tuple[Tensor, Tensor]] = {}
+        spec = file.spec
+        self.states = [_normaliser(s, "observation.state", config.max_state_dim, spec.state_names) for s in statistics]
+        self.actions = [_normaliser(s, "action", config.max_action_dim, spec.action_names) for s in statistics]
+
+    def __call__(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """Tensors of a batch.
+
+        Returns:
+            images (B, cameras + past, 3, S, S) in [-1, 1], present (B, cameras + past) bool, tokens (B, n) int64 and
+            language_mask (B, n) bool, history (B, T, 3, H, W) and target (B, 3, H, W) uint8, state (B, d), actions
+            (B, chunk, A), pad (B, chunk) bool.
+        """
+        past = list(self.file.spec.past_images)
+        images, present, states, actions = [], [], [], []
+        for sample in samples:
+            before = [sample.history[i].astype(np.float32) / np.float32(127.5) - np.float32(1.0) for i in past]
+            images.append(np.stack([*sample.images, *before]))
+            present.append(np.concatenate([sample.present, np.repeat(sample.present[:1], len(past))]))
+            states.append(self.states[sample.dataset].normalise(sample.state))
+            relative = self.file.to_network(sample.actions, sample.state)
+            actions.append(self.actions[sample.dataset].normalise(relative))
+        words = [self._tokenise(sample.instruction or self.file.spec.default_instruction) for sample in samples]
+        return {
+            "images": torch.from_numpy(np.stack(images)),
+            "present": torch.from_numpy(np.stack(present)),
+            "tokens": torch.cat([tokens for tokens, _ in words]),
+            "language_mask": torch.cat([mask for _, mask in words]),
+            "history": torch.from_numpy(np.stack([sample.history for sample in samples])),
+            "target": torch.from_numpy(np.stack([sample.target for sample in samples])),
+            "state": torch.from_numpy(np.stack(states)),
+            "actions": torch.from_numpy(np.stack(actions)),
+            "pad": torch.from_numpy(np.stack([sample.action_is_pad for sample in samples])),
+        }
+
+    def draws(self, first: int, rows: int, seed: int, settings: ForesightConfig, device: torch.device) -> Draws:
+        """What the samples at positions first .. first + rows - 1 draw.
+
+        Args:
+            first: position of the batch's first sample in the endless order.
+            rows: samples in the batch.
+            seed: of the run.
+            settings: how much of the world model's input is masked.
+            device: where the tensors go.
+        """
+        inputs = max(self.config.frame_tokens - 1, 0)
+        noise, times, dropped, seeds = [], [], [], []
+        for position in range(first, first + rows):
+            numbers = np.random.default_rng([seed, position, 1])
+            generator = torch.Generator().manual_seed(int(numbers.integers(2**62)))
+            seeds.append(int(numbers.integers(2**62)))
+            noise.append(torch.randn(self.config.chunk_size, self.config.max_action_dim, generator=generator))
+            times.append(sample_time(1, generator))
+            masked = numbers.random() < settings.mask_sequences
+            dropped.append(torch.from_numpy((numbers.random(inputs) < settings.mask_tokens) & masked))
+        return Draws(
+            torch.stack(noise).to(device),
+            torch.cat(times).to(device),
+            torch.stack(dropped).to(device),
+            RowGenerators(seeds, device),
+        )
+
+    def to_robot(self, actions: Tensor, samples: Sequence[Sample]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The network's actions (B, chunk, A) as absolute ones (B, chunk, joints), rad and m."""
+        numbers = actions.detach().float().cpu().numpy()
+        return np.stack(
+            [
+                self.file.from_network(self.actions[sample.dataset].denormalise(row), sample.state)
+                for row, sample in zip(numbers, samples, strict=True)
+            ]
+        )
+
+    def _tokenise(self, instruction: str) -> tuple[Tensor, Tensor]:
+        if instruction not in self._tokens:
+            self._tokens[instruction] = self._language([instruction])
+        return self._tokens[instruction]
+
+
+def _normaliser(statistics: Statistics, key: str, size: int, names: Sequence[str]) -> Normaliser:
+    if key not in statistics:
+        raise ConfigError(
+            f"The statistics have no '{key}'.",
+            remedy="Compute them with `f1-ros data stats`, or set data.statistics to 'start'.",
+        )
+    normaliser = Normaliser.from_stats(statistics[key], size, key)
+    if normaliser.dim != len(names):
+        raise ConfigError(
+            f"The statistics of '{key}' have {normaliser.dim} numbers, the policy's layout has {len(names)}: "
+            f"{', '.join(names)}.",
+            remedy="Use a dataset of this robot, or write the layout that the dataset has into policy.spec.",
+        )
+    return normaliser

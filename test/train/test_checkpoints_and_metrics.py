@@ -1,0 +1,169 @@
+"""Checkpoints are whole or not there; metrics have each step once; a growing loss is noticed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from f1_ros.errors import CheckpointError
+from f1_ros.train import checkpoints as module
+from f1_ros.train.checkpoints import Checkpoints
+from f1_ros.train.metrics import LossWatch, MetricsLog, read_metrics
+
+TENSORS = {"weights/a": torch.arange(6.0).reshape(2, 3), "weights/b": torch.ones(1)}
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Checkpoints:
+    """Checkpoints of steps 10 and 20."""
+    store = Checkpoints(tmp_path / "checkpoints", keep=3)
+    store.save(10, TENSORS, {"n": 1})
+    store.save(20, {name: tensor + 1 for name, tensor in TENSORS.items()}, {"n": 2})
+    return store
+
+
+def test_the_newest_is_read_and_the_one_before_it_when_asked(kept: Checkpoints) -> None:
+    newest, previous = kept.load(), kept.load(previous=True)
+    assert newest is not None
+    assert previous is not None
+    assert (newest.step, newest.state) == (20, {"n": 2})
+    assert (previous.step, previous.state) == (10, {"n": 1})
+    assert torch.equal(previous.tensors["weights/a"], TENSORS["weights/a"])
+
+
+def test_a_run_that_wrote_none_has_none(tmp_path: Path) -> None:
+    assert Checkpoints(tmp_path / "none").load() is None
+    with pytest.raises(CheckpointError, match="no checkpoint before"):
+        Checkpoints(tmp_path / "none").load(previous=True)
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path, keep=2)
+    for step in (1, 2, 3, 4):
+        store.save(step, TENSORS, {})
+    assert store.steps() == [3, 4]
+    store.drop_after(3)
+    assert store.steps() == [3]
+
+
+@given(st.integers(0, 10**6), st.integers(1, 255), st.sampled_from(["tensors.safetensors", "state.json"]))
+def test_tensors_are_never_other_than_what_was_written(tmp_path_factory, place: int, change: int, name: str) -> None:
+    store = Checkpoints(tmp_path_factory.mktemp("run"))
+    path = store.save(3, TENSORS, {"n": 1}) / name
+    data = bytearray(path.read_bytes())
+    data[place % len(data)] ^= change
+    path.write_bytes(data)
+    if name == "tensors.safetensors":
+        with pytest.raises(CheckpointError, match="step-00000003 is damaged"):
+            store.load()
+        return
+    try:
+        read = store.load()
+    except CheckpointError:
+        return
+    assert read is not None
+    assert torch.equal(read.tensors["weights/a"], TENSORS["weights/a"])
+
+
+@pytest.mark.parametrize("name", ["tensors.safetensors", "state.json"])
+def test_a_damaged_one_is_refused_and_names_the_older_one(kept: Checkpoints, name: str) -> None:
+    path = kept.folder / "step-00000020" / name
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(CheckpointError, match=r"step-00000020 is damaged .*go on from step 10 with --resume-previous"):
+        kept.load()
+    path.unlink()
+    with pytest.raises(CheckpointError, match="step-00000020 is damaged"):
+        kept.load()
+
+
+def test_a_half_written_one_does_not_count(kept: Checkpoints) -> None:
+    (kept.folder / ".step-00000030.partial").mkdir()
+    (kept.folder / ".step-00000030.partial" / "tensors.safetensors").write_bytes(b"half")
+    newest = kept.load()
+    assert newest is not None
+    assert newest.step == 20
+    kept.save(30, TENSORS, {})
+    assert kept.steps() == [10, 20, 30]
+
+
+def test_too_little_room_is_told_before_anything_is_written(kept: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(
+        CheckpointError, match=r"step-00000030 cannot be written: 1 MB are needed.*from step 20"
+    ) as raised:
+        kept.save(30, TENSORS, {})
+    assert "Make room" in raised.value.remedy
+    assert [path.name for path in sorted(kept.folder.iterdir())] == ["step-00000010", "step-00000020"]
+
+
+def test_a_disk_that_fills_up_leaves_the_older_ones(kept: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(tensors: object, path: Path) -> None:
+        path.write_bytes(b"a part of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "save_file", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        kept.save(30, TENSORS, {})
+    assert kept.steps() == [10, 20]
+    newest = kept.load()
+    assert newest is not None
+    assert newest.step == 20
+
+
+def test_metrics_of_steps_that_are_run_again_stand_once(tmp_path: Path) -> None:
+    with MetricsLog(tmp_path, 0, 5, quiet=True) as log:
+        for step in (1, 2, 3):
+            log.write("train", step, {"loss": step / 2})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "st')  # cut off by a kill
+    with MetricsLog(tmp_path, 2, 5, quiet=True) as log:
+        log.write("train", 3, {"loss": 9.0})
+    assert [(row["step"], row["loss"]) for row in read_metrics(tmp_path / "metrics.jsonl")] == [
+        (1, 0.5),
+        (2, 1.0),
+        (3, 9.0),
+    ]
+
+
+def test_numbers_also_go_to_tensorboard_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            assert folder == str(tmp_path / "tensorboard")
+            assert purge_step == 3
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, value, step))
+
+        def close(self) -> None:
+            written.append(("closed", 0.0, 0))
+
+    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    with MetricsLog(tmp_path, 2, 5, quiet=True) as log:
+        log.write("held_out", 3, {"loss": 0.5, "action_error": {"by_step": [1.0]}})
+    assert written == [("held_out/loss", 0.5, 3), ("closed", 0.0, 0)]
+
+
+def test_the_watch_notices_what_is_no_number_and_what_grows() -> None:
+    assert LossWatch(10.0).problem(math.nan) == "The loss is nan"
+    assert LossWatch(10.0).problem(math.inf) == "The loss is inf"
+    watch = LossWatch(10.0, window=3)
+    assert [watch.problem(loss) for loss in (5.0, 1.0, 1.0, 1.0, 15.0, 3.0)] == [None] * 6
+    assert watch.problem(200.0) == "The mean loss of 3 steps is 72.67, 73 times its lowest"
+
+
+def test_the_watch_goes_on_from_its_state() -> None:
+    one, other = LossWatch(10.0, window=2), LossWatch(10.0, window=2)
+    for loss in (1.0, 1.0, 12.0):
+        assert one.problem(loss) is None
+    other.restore(json.loads(json.dumps(one.state())))
+    assert other.problem(12.0) == one.problem(12.0) is not None
