@@ -35,6 +35,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="SECONDS",
         help="the scene moves on for this long during an inference, or for the measured latency if longer",
     )
+    evaluate.add_argument(
+        "--near-delay",
+        type=float,
+        metavar="SECONDS",
+        help="the same until a policy's near steps take effect (only for one that was trained to give them ahead)",
+    )
     evaluate.add_argument("--exact-delay", action="store_true", help="use --delay even where the latency is longer")
     evaluate.add_argument("--picks-only", action="store_true", help="end an episode with the pick (faster)")
     evaluate.add_argument("--replan", type=int, default=3, metavar="STEPS", help="steps of 50 ms between inferences")
@@ -90,6 +96,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         seed=args.seed,
         belt=belt,
         delay_s=args.delay,
+        near_delay_s=args.near_delay,
         exact_delay=args.exact_delay,
         until_binned=not args.picks_only,
         replan_steps=args.replan,

@@ -78,6 +78,10 @@ class _Plan:
     def length_s(self) -> float:
         return (len(self.positions) - 1) * self.step_s
 
+    @property
+    def end_ns(self) -> int:
+        return self.start_ns + round(self.length_s * 1e9)
+
 
 class ChunkTimeline:
     """One plan at a time, in bounded memory. Not thread-safe.
@@ -183,9 +187,10 @@ class ChunkTimeline:
             return PushOutcome.OTHER_PERIOD
         if self._epoch_ns is not None and chunk.stamp_ns < self._epoch_ns:
             return PushOutcome.BEFORE_SWITCH
-        if self._plan is not None and chunk.stamp_ns <= self._plan.stamp_ns:
-            same = chunk.stamp_ns == self._plan.stamp_ns
-            return PushOutcome.DUPLICATE if same else PushOutcome.OUT_OF_ORDER
+        if self._plan is not None and chunk.stamp_ns < self._plan.stamp_ns:
+            return PushOutcome.OUT_OF_ORDER
+        if self._plan is not None and chunk.stamp_ns == self._plan.stamp_ns and chunk.end_ns <= self._plan.end_ns:
+            return PushOutcome.DUPLICATE  # one that goes further brings the far steps after near ones sent ahead
         # The first step may lead the observation by as much as a chunk is long, and no more.
         lead_ns = _CLOCK_TOLERANCE_NS + chunk.positions.shape[0] * chunk.step_ns
         if chunk.stamp_ns > now_ns + _CLOCK_TOLERANCE_NS or chunk.start_ns > now_ns + lead_ns:

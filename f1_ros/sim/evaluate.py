@@ -54,6 +54,7 @@ class EvaluationSettings:
         belt: the world; speed range and direction are its own.
         delay_s: time that the scene moves on during an inference, s. Where the policy's measured latency (median of 20
             runs before the first episode, rounded up to a control tick) is longer, that is used.
+        near_delay_s: see `PolicyRunner`.
         exact_delay: use `delay_s` even where the measured latency is longer.
         until_binned: go on after a pick until the cube is in the bin (a detail, not part of success).
         replan_steps: steps between inferences.
@@ -70,6 +71,7 @@ class EvaluationSettings:
     seed: int = 0
     belt: BeltConfig = field(default_factory=BeltConfig)
     delay_s: float = 0.15
+    near_delay_s: float | None = None
     exact_delay: bool = False
     until_binned: bool = True
     replan_steps: int = 3
@@ -371,6 +373,7 @@ def open_runner(world: BeltWorld, settings: EvaluationSettings, profile: RobotPr
         engine,
         profile,
         delay_s=settings.delay_s,
+        near_delay_s=settings.near_delay_s,
         replan_steps=settings.replan_steps,
         instruction=settings.instruction,
     )

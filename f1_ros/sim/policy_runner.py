@@ -26,7 +26,7 @@ from f1_ros.control.arbiter import Mode
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.control.controller import Controller
 from f1_ros.engine.committed import committed_actions
-from f1_ros.engine.protocol import Engine
+from f1_ros.engine.protocol import Array, Engine
 from f1_ros.errors import ConfigError, SimulationError
 from f1_ros.observe.observation import Observation
 from f1_ros.observe.preprocess import camera_tensor, history_frame
@@ -52,6 +52,8 @@ class PolicyRunner:
         engine: the policy; its step period must be 50 ms, its cameras the world's.
         profile: the robot that the policy was trained on; its limits and gripper gate apply.
         delay_s: time that the world moves on while the engine thinks, s; rounded up to a control tick.
+        near_delay_s: the same until the near steps of a policy that gives them ahead of the others take effect; None:
+            all take effect together.
         replan_steps: steps of 50 ms between two inferences, if the delay is not longer.
         instruction: the policy's own default if None.
 
@@ -66,6 +68,7 @@ class PolicyRunner:
         profile: RobotProfile,
         *,
         delay_s: float = 0.15,
+        near_delay_s: float | None = None,
         replan_steps: int = 3,
         instruction: str | None = None,
     ) -> None:
@@ -78,6 +81,12 @@ class PolicyRunner:
             )
         if not (math.isfinite(delay_s) and 0.0 <= delay_s <= 2.0):
             raise ConfigError(f"The delay is {delay_s} s.", remedy="Give a delay from 0 to 2 s.")
+        if near_delay_s is not None and not (0.0 <= near_delay_s <= delay_s and spec.trained_near_steps):
+            raise ConfigError(
+                f"The delay of near steps is {near_delay_s} s, that of all {delay_s} s; policy '{spec.name}' gives "
+                f"{spec.trained_near_steps} steps ahead.",
+                remedy="Give 0 s to the delay of all, for a policy that was trained with near_steps, or leave it out.",
+            )
         if not 1 <= replan_steps <= spec.chunk_size:
             raise ConfigError(
                 f"Replanning every {replan_steps} steps with chunks of {spec.chunk_size}.",
@@ -85,7 +94,8 @@ class PolicyRunner:
             )
         self._world, self._engine, self._profile = world, engine, profile
         self._spec = spec
-        self._delay_ns = math.ceil(round(delay_s * 1e9) / TICK_NS) * TICK_NS
+        self._delay_ns = _ticks_ns(delay_s)
+        self._near_delay_ns = None if near_delay_s is None else _ticks_ns(near_delay_s)
         self._replan_steps = replan_steps
         self._instruction = spec.default_instruction if instruction is None else instruction
         self._depth = 1 - min(spec.history_offsets)
@@ -133,8 +143,9 @@ class PolicyRunner:
         if self._steps_since >= self._replan_steps and now >= self._busy_until_ns:
             self._steps_since = 0
             self._busy_until_ns = now + self._delay_ns
-            # Inferences do not overlap: at the next one this chunk is what the arm follows.
-            self._running = self._infer(now)
+            near, self._running = self._infer(now)  # inferences do not overlap: the next one finds it running
+            if near is not None and self._near_delay_ns is not None:
+                self._pending.append(_Pending(now + self._near_delay_ns, near))
             self._pending.append(_Pending(now + self._delay_ns, self._running))
         self._ticks()
 
@@ -160,15 +171,24 @@ class PolicyRunner:
             state=self._world.state,
         )
 
-    def _infer(self, now: int) -> ActionChunk:
-        observation = self.observation()
-        committed = committed_actions(self._running, self._spec, now, now + self._delay_ns)
+    def _infer(self, now: int) -> tuple[ActionChunk | None, ActionChunk]:
+        """The near steps where they are given ahead, and the whole chunk."""
+        observation, near = self.observation(), list[Array]()
+        ahead = self._near_delay_ns is not None
+        delay_ns = self._delay_ns if self._near_delay_ns is None else self._near_delay_ns
+        committed = committed_actions(self._running, self._spec, now, now + delay_ns)
         began = time.perf_counter()
-        result = self._engine.infer(observation, self._instruction, self._seed + self._chunks, committed)
+        result = self._engine.infer(
+            observation,
+            self._instruction,
+            self._seed + self._chunks,
+            committed,
+            on_near=near.append if ahead else None,
+        )
         latency = time.perf_counter() - began
         self._chunks += 1
         self.latencies_ms.append(latency * 1e3)
-        return self._chunk(now, result.actions)
+        return (self._chunk(now, near[0]) if near else None), self._chunk(now, result.actions)
 
     def _chunk(self, stamp_ns: int, positions: NDArray[np.float64]) -> ActionChunk:
         spec = self._spec
@@ -214,3 +234,8 @@ class PolicyRunner:
             for width in command.grippers.values():
                 self._width = width
             self._world.step(command.position, self._width)
+
+
+def _ticks_ns(delay_s: float) -> int:
+    """A delay as a whole number of control ticks, ns."""
+    return math.ceil(round(delay_s * 1e9) / TICK_NS) * TICK_NS

@@ -79,6 +79,19 @@ def test_a_newer_observation_replaces_the_plan_and_an_older_does_not() -> None:
     assert plan.stamp_ns == at(100)
 
 
+def test_far_steps_follow_the_near_ones_that_were_sent_ahead_without_a_jump() -> None:
+    plan = timeline()
+    assert plan.push(line(0, steps=4), at(60)) is PushOutcome.ACCEPTED
+    before = plan.sample(at(80))
+    assert plan.push(line(0), at(80)) is PushOutcome.ACCEPTED
+    after = plan.sample(at(80))
+    assert after.position == pytest.approx(before.position, abs=1e-9)
+    assert after.velocity == pytest.approx(before.velocity, abs=1e-9)
+    assert plan.sample(at(600)).position[0] == pytest.approx(0.6)
+    assert plan.push(line(0, steps=4), at(90)) is PushOutcome.DUPLICATE
+    assert plan.push(line(0), at(90)) is PushOutcome.DUPLICATE
+
+
 @pytest.mark.parametrize(
     ("bad", "outcome"),
     [

@@ -43,6 +43,8 @@ class ScriptedEngine:
         self.instructions.append(instruction)
         actions = np.asarray(self.answer(observation), dtype=float)
         actions[: len(committed)] = committed
+        if on_near is not None:
+            on_near(actions[: len(committed) + self.spec.trained_near_steps])
         return InferenceResult(actions, None)
 
     def decode_foresight(self, foresight: Foresight):

@@ -150,6 +150,39 @@ def test_the_arm_passes_through_the_committed_steps(world, profile, scripted) ->
             assert at[observation.stamp_ns + (i + 1) * 50_000_000 - 10_000_000] == pytest.approx(action[0], abs=2e-3)
 
 
+def test_near_steps_take_effect_before_the_whole_chunk(world, profile, scripted) -> None:
+    """Joint 1 moves on by 0.01 rad a step: with the near steps for two of them, with the chunk to the end."""
+
+    def glide(observation) -> np.ndarray:
+        return observation.state + np.arange(1, 17)[:, None] * [0.01, 0, 0, 0, 0, 0, 0, 0]
+
+    reached = {}
+    for near_delay_s, delay_s in ((0.05, 0.4), (0.05, 0.05), (None, 0.4)):
+        world.reset(0)
+        engine = scripted(glide)
+        engine.spec = replace(engine.spec, trained_near_steps=2)
+        runner = PolicyRunner(world, engine, profile, delay_s=delay_s, near_delay_s=near_delay_s, replan_steps=16)
+        runner.begin(0)
+        start, start_ns = world.joint_positions[0], world.time_ns
+        commands = watched_commands(world)
+        for _ in range(16):
+            runner.step()
+        reached[near_delay_s, delay_s] = [
+            next(target[0] for t, target, _ in commands if t == start_ns + ms * 1_000_000) - start for ms in (390, 690)
+        ]
+    assert reached[0.05, 0.4] == pytest.approx([0.02, 0.14], abs=3e-3)
+    assert reached[0.05, 0.05] == pytest.approx([0.08, 0.14], abs=3e-3)
+    assert reached[None, 0.4] == pytest.approx([0.0, 0.14], abs=3e-3)
+
+
+@pytest.mark.parametrize(("near_delay_s", "near_steps"), [(0.1, 0), (0.2, 2), (-0.1, 2), (float("nan"), 2)])
+def test_impossible_delays_of_near_steps_are_refused(world, profile, scripted, near_delay_s, near_steps) -> None:
+    engine = scripted(nudge)
+    engine.spec = replace(engine.spec, trained_near_steps=near_steps)
+    with pytest.raises(ConfigError, match="near steps"):
+        PolicyRunner(world, engine, profile, delay_s=0.15, near_delay_s=near_delay_s)
+
+
 def test_same_seed_same_run(world, profile, scripted) -> None:
     ends = []
     for _ in range(2):
