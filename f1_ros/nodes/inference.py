@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.engine.committed import committed_actions
-from f1_ros.engine.protocol import Array, Engine, Foresight, InferenceResult, PolicySpec
+from f1_ros.engine.protocol import Array, Engine, Foresight, PolicySpec
 from f1_ros.errors import ObservationError
 from f1_ros.observe.observation import Observation
 
@@ -62,12 +62,14 @@ class Answer:
         foresight: the predicted view, if the engine gives one.
         instruction: what the policy followed.
         stage_ms: time of each stage, ms.
+        whole: false for near steps that go out ahead of the others: foresight and times come with the whole chunk.
     """
 
     chunk: ActionChunk
     foresight: Foresight | None
     instruction: str
     stage_ms: dict[str, float]
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def inference_seed(seed: int, stamp_ns: int) -> int:
     return int(np.random.SeedSequence((seed, stamp_ns)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def chunk_of(spec: PolicySpec, stamp_ns: int, result: InferenceResult, latency_ns: int) -> ActionChunk:
+def chunk_of(spec: PolicySpec, stamp_ns: int, actions: Array, latency_ns: int) -> ActionChunk:
     """Make the chunk of an inference: step i is due `first_step_offset + i` steps after the observation.
 
     Raises:
@@ -106,7 +108,7 @@ def chunk_of(spec: PolicySpec, stamp_ns: int, result: InferenceResult, latency_n
         start_ns=stamp_ns + spec.first_step_offset * step_ns,
         step_ns=step_ns,
         joint_names=spec.action_names,
-        positions=np.asarray(result.actions, dtype=np.float64),
+        positions=np.asarray(actions, dtype=np.float64),
         latency_ns=latency_ns,
     )
 
@@ -115,7 +117,8 @@ class InferenceThread:
     """Takes observations as they come and answers the newest; one that waited while a newer came is skipped.
 
     The callbacks are called in the inference thread:
-        on_answer(answer)     to publish; before the prediction is decoded
+        on_answer(answer)     to publish; before the prediction is decoded. From a policy that has near steps ready
+                              ahead of the others first with these alone, then with all
         on_picture(picture)   now and then, at most at `picture_rate_hz`, when the chunk is already out
         on_failure(error)     instead of an answer; the next observation is tried again
     """
@@ -209,28 +212,44 @@ class InferenceThread:
                     self._on_failure(error)
 
     def _answer(self, observation: Observation) -> None:
-        settings = self._settings()
+        settings, spec = self._settings(), self._engine.spec
         self._check_age(observation, settings)
         self._began_s = time.monotonic()
         began = time.perf_counter_ns()
         seed = inference_seed(settings.seed, observation.stamp_ns)
-        committed = self._committed(observation) if settings.followed else None
-        result = self._engine.infer(observation, settings.instruction, seed, committed)
+
+        def send_near(actions: Array) -> None:
+            chunk = chunk_of(spec, observation.stamp_ns, actions, time.perf_counter_ns() - began)
+            self._send(Answer(chunk, None, settings.instruction, {}, whole=False), observation, settings)
+
+        result = self._engine.infer(
+            observation,
+            settings.instruction,
+            seed,
+            self._committed(observation) if settings.followed else None,
+            on_near=send_near if spec.trained_near_steps else None,
+        )
         latency_ns = time.perf_counter_ns() - began
         self._latencies_ms.append(latency_ns / 1e6)
-        chunk = chunk_of(self._engine.spec, observation.stamp_ns, result, latency_ns)
-        self._check_age(observation, settings)
+        chunk = chunk_of(spec, observation.stamp_ns, result.actions, latency_ns)
+        self._send(Answer(chunk, result.foresight, settings.instruction, result.stage_ms), observation, settings)
         if self._stopping.is_set():
             return
-        self._on_answer(Answer(chunk, result.foresight, settings.instruction, result.stage_ms))
-        self._sent = chunk
-        self._delays_ns.append(max(0, self._now_ns() - observation.stamp_ns))
         if result.foresight is not None and self._picture_is_due(settings.picture_rate_hz):
             self._picture_s = time.monotonic()
             pixels = self._engine.decode_foresight(result.foresight)
             if self._stopping.is_set():
                 return
             self._on_picture(Picture(pixels, result.foresight.target_stamp_ns))
+
+    def _send(self, answer: Answer, observation: Observation, settings: Settings) -> None:
+        self._check_age(observation, settings)
+        if self._stopping.is_set():
+            return
+        self._on_answer(answer)
+        if self._sent is None or self._sent.stamp_ns != observation.stamp_ns:  # what takes effect first counts
+            self._delays_ns.append(max(0, self._now_ns() - observation.stamp_ns))
+        self._sent = answer.chunk
 
     def _committed(self, observation: Observation) -> Array | None:
         """What the arm will have done when the observation's chunk takes effect, or None if that is not known."""

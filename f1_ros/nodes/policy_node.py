@@ -244,6 +244,8 @@ class PolicyNode(ManagedNode):
         spec = self._loaded().spec
         self._chunks.publish(chunk_to_msg(answer.chunk, self._sequence, spec.name, answer.instruction))
         self._sequence += 1
+        if not answer.whole:
+            return
         if answer.foresight is not None:
             self._foresights.publish(
                 foresight_to_msg(answer.foresight, answer.chunk.stamp_ns, spec.cameras[0], spec.name)

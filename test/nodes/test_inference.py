@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -67,11 +68,14 @@ class PlanningEngine(GatedEngine):
 
     def infer(self, observation, instruction, seed, committed=None, *, on_near=None) -> InferenceResult:
         self.prefixes.put([] if committed is None else committed[:, 0].tolist())
-        return InferenceResult(observation.state[0] + np.array([[0.1], [0.2], [0.3]]), None, {})
+        actions = observation.state[0] + np.array([[0.1], [0.2], [0.3]])
+        if on_near is not None:
+            on_near(actions[: self.spec.trained_near_steps])
+        return InferenceResult(actions, Foresight(np.arange(1), (1,), 0), {})
 
 
 class Rig:
-    def __init__(self, now_ns: int = 0, engine: GatedEngine | None = None, **changes) -> None:
+    def __init__(self, now_ns: int | Callable[[], int] = 0, engine: GatedEngine | None = None, **changes) -> None:
         self.engine = engine or GatedEngine()
         self.answers: queue.Queue[Answer] = queue.Queue()
         self.pictures: queue.Queue = queue.Queue()
@@ -80,7 +84,7 @@ class Rig:
         self.thread = InferenceThread(
             self.engine,
             lambda: Settings(**{**settings, **changes}),
-            lambda: now_ns,
+            now_ns if callable(now_ns) else lambda: now_ns,
             self.answers.put,
             self.pictures.put,
             self.failures.put,
@@ -202,6 +206,30 @@ def test_what_lies_far_from_the_measured_joints_is_not_being_executed(rig, joint
     assert prefix_of_second(one, joint) == pytest.approx(steps)
 
 
+def test_near_steps_go_out_ahead_of_the_whole_chunk(rig) -> None:
+    engine = PlanningEngine()
+    engine.spec = replace(SPEC, trained_near_steps=2)
+    one = rig(engine=engine, now_ns=1_100_000_000)
+    one.thread.offer(observation(1_000_000_000))
+    near, whole = (one.answers.get(timeout=PATIENCE_S) for _ in range(2))
+    assert [near.chunk.positions[:, 0].tolist(), whole.chunk.positions[:, 0].tolist()] == [[0.1, 0.2], [0.1, 0.2, 0.3]]
+    assert (near.chunk.stamp_ns, near.chunk.start_ns) == (whole.chunk.stamp_ns, whole.chunk.start_ns)
+    assert near.chunk.latency_ns <= whole.chunk.latency_ns
+    assert (near.whole, whole.whole) == (False, True)
+    assert near.foresight is None
+    assert whole.foresight is not None
+
+
+def test_near_steps_of_an_old_observation_do_not_go_out(rig) -> None:
+    engine = PlanningEngine()
+    engine.spec = replace(SPEC, trained_near_steps=2)
+    now = iter([1_000_000_000, 3_000_000_000])  # old when they are ready
+    one = rig(engine=engine, now_ns=lambda: next(now))
+    one.thread.offer(observation(1_000_000_000))
+    assert "old" in str(one.failures.get(timeout=PATIENCE_S))
+    assert one.answers.empty()
+
+
 def test_a_policy_that_was_not_trained_for_it_is_given_nothing(rig) -> None:
     engine = PlanningEngine()
     engine.spec = SPEC
@@ -209,10 +237,10 @@ def test_a_policy_that_was_not_trained_for_it_is_given_nothing(rig) -> None:
 
 
 def test_a_chunk_starts_its_first_step_offset_after_the_observation() -> None:
-    chunk = chunk_of(SPEC, 1_000, InferenceResult(np.zeros((3, 1)), None), latency_ns=9)
+    chunk = chunk_of(SPEC, 1_000, np.zeros((3, 1)), latency_ns=9)
     assert (chunk.stamp_ns, chunk.start_ns, chunk.step_ns, chunk.latency_ns) == (1_000, 100_001_000, 50_000_000, 9)
     with pytest.raises(ChunkError, match="shape"):
-        chunk_of(SPEC, 0, InferenceResult(np.zeros((3, 2)), None), latency_ns=0)
+        chunk_of(SPEC, 0, np.zeros((3, 2)), latency_ns=0)
 
 
 def test_the_seed_of_an_inference_is_fixed_for_good() -> None:
