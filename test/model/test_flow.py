@@ -12,7 +12,7 @@ from torch import Tensor
 
 from f1_ros.model.f1 import F1Model, Prefix
 from f1_ros.model.flow import integrate, step_times, time_embedding
-from f1_ros.model.losses import flow_loss, noised
+from f1_ros.model.losses import flow_loss, noised, sample_time
 
 Build = Callable[..., F1Model]
 
@@ -141,3 +141,33 @@ def test_given_steps_are_neither_noised_nor_counted(small_model: Build) -> None:
     assert noise.grad is not None
     assert not noise.grad[0, :2].any()
     assert noise.grad[0, 2:].all()
+
+
+def test_a_network_learns_to_go_on_as_its_prefix_began(small_model: Build) -> None:
+    """Actions are all 1 or all -1, which nothing but the prefix tells."""
+    model = small_model(world=False).train()
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    g = torch.Generator().manual_seed(0)
+    seen = (torch.zeros(1, 1, 3, 16, 16), torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, 6, dtype=torch.int64))
+    words = torch.ones(1, 6, dtype=torch.bool)
+    for _ in range(300):
+        actions = (torch.randint(2, (64, 1, 1), generator=g) * 2.0 - 1.0).expand(-1, 4, 5)
+        noise, committed = torch.randn(64, 4, 5, generator=g), torch.randint(3, (64,), generator=g)
+        t = sample_time(64, g)
+        ahead = torch.rand(64, 1, generator=g) < 0.5
+        own = torch.where(ahead, step_times(t, committed, 4, near=1, flow_steps=3), step_times(t, committed, 4))
+        x_t, target = noised(actions, noise, own)
+        error = model.velocity(model.prefix(*seen, words).repeat(64), torch.zeros(64, 3), x_t, own) - target
+        optimiser.zero_grad()
+        flow_loss(error.square(), given=own == 0).backward()
+        optimiser.step()
+    with torch.no_grad():
+        prefix = model.prefix(*seen, words).repeat(200)
+        noise, state = torch.randn(200, 4, 5, generator=g), torch.zeros(200, 3)
+        free = model.sample_actions(prefix, state, noise)
+        assert 0.1 < (free.mean((1, 2)) > 0).float().mean() < 0.9
+        for near in (0, 1):
+            for sign in (1.0, -1.0):
+                committed = torch.full((200, 1, 5), sign)
+                rest = model.sample_actions(prefix, state, noise, committed=committed, near=near)[:, 1:]
+                assert (rest * sign > 0).float().mean() > 0.95
