@@ -5,9 +5,10 @@ A decoder is kept open by the thread that opened it, for the few files that the 
 
 from __future__ import annotations
 
+import functools
 import importlib
-import importlib.util
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,19 @@ def open_video(path: Path) -> Video:
     """
     if not path.is_file():
         raise DataError(f"{path} is missing.", remedy="Copy or download the dataset again, whole.")
-    return TorchcodecVideo(path) if importlib.util.find_spec("torchcodec") is not None else AvVideo(path)
+    decoders = _torchcodec()
+    return AvVideo(path) if decoders is None else TorchcodecVideo(path, decoders)
+
+
+@functools.cache
+def _torchcodec() -> Any:
+    """The module torchcodec.decoders; None where it is not installed, or not for this torch and FFmpeg."""
+    try:
+        return importlib.import_module("torchcodec.decoders")
+    except (ImportError, OSError, RuntimeError) as error:
+        if not isinstance(error, ModuleNotFoundError):
+            warnings.warn(f"torchcodec is installed but does not load ({error}); PyAV decodes.", stacklevel=2)
+        return None
 
 
 class AvVideo:
@@ -102,11 +115,10 @@ class AvVideo:
 
 
 class TorchcodecVideo:
-    """A file decoded by torchcodec."""
+    """A file decoded by torchcodec, whose module `decoders` is given."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, decoders: Any) -> None:
         self._path = path
-        decoders = importlib.import_module("torchcodec.decoders")
         try:
             self._decoder: Any = decoders.VideoDecoder(
                 str(path), dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="approximate"

@@ -1,0 +1,5 @@
+"""Only a base class."""
+
+
+class Transform:
+    pass
