@@ -171,6 +171,21 @@ class VideoPool:
         return [pictures[time] for time in times_s]
 
 
+def video_rate(path: Path) -> float:
+    """Frames per second of a file.
+
+    Raises:
+        DataError: naming the file, if it is missing or no video.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing.", remedy="Copy or download the dataset again, whole.")
+    try:
+        with av.open(str(path)) as container:
+            return float(container.streams.video[0].average_rate or 0.0)
+    except (av.FFmpegError, IndexError) as error:
+        raise _damaged(path, error) from error
+
+
 def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} cannot be decoded ({error}).", remedy="Copy or download the file again.")
 
