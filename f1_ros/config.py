@@ -108,6 +108,18 @@ def parse(data: object, cls: type[T], *, source: str, error: type[ConfigError] =
     return typing.cast(T, value.value)  # type: ignore[attr-defined]
 
 
+def yaml_value(text: str, source: str) -> Any:
+    """Read one YAML value, such as the VALUE of `--set KEY=VALUE`, as `load_yaml` reads those of a file.
+
+    Raises:
+        ConfigError: naming `source`, if it is not valid YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictYaml)  # noqa: S506
+    except yaml.YAMLError as exc:
+        raise ConfigError(f"{source}: {text!r} is not valid YAML.", remedy="Quote the value.") from exc
+
+
 def _explain(exc: ValidationError, cls: type, source: str, error: type[ConfigError]) -> ConfigError:
     # A misspelt key shows up as an unknown and a missing one: the unknown one tells the user more.
     errors = sorted(exc.errors(), key=lambda e: e["type"] not in _UNKNOWN_KEY)

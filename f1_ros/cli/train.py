@@ -1,24 +1,87 @@
-"""`f1-ros train`: make weights."""
+"""`f1-ros train`: make weights.
+
+f1-ros train CONFIG.yaml --out DIR     a training run that a configuration describes
+f1-ros train belt --out DIR            the belt policy, from nothing
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from f1_ros.errors import ConfigError
 from f1_ros.paths import share_dir
 
 PHASES = ("record", "tokenizer", "warm", "joint")
+RUN = "run"
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+class _Commands(dict[str, argparse.ArgumentParser]):
+    """Commands by name; a configuration's path stands for `run` with that path."""
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or str(key).endswith(_SUFFIXES)
+
+    def __missing__(self, key: str) -> argparse.ArgumentParser:
+        return self[RUN]
+
+
+class _CommandOrConfig(argparse._SubParsersAction):  # type: ignore[type-arg]
+    """Takes a command's name or a configuration's path."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.choices = self._name_parser_map = _Commands()
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the group's commands."""
-    group = subparsers.add_parser("train", help="train a policy").add_subparsers(required=True, metavar="COMMAND")
+    group = subparsers.add_parser("train", help="train a policy").add_subparsers(
+        required=True, metavar="CONFIG.yaml | COMMAND", dest="train_command", action=_CommandOrConfig
+    )
+    run = group.add_parser(RUN, help="a run that a configuration describes; CONFIG.yaml alone does the same")
+    run.add_argument("config", nargs="?", type=Path, help="configuration, such as config/train/stage3_finetune.yaml")
+    run.add_argument("--out", type=Path, help="folder of the run; the policy ends up in OUT/policy")
+    run.add_argument(
+        "--dataset", action="append", default=[], metavar="DIR", help="train on this LeRobot dataset instead"
+    )
+    run.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key, such as optimiser.steps=500"
+    )
+    run.add_argument("--print-config", action="store_true", help="show what would be done and the memory it takes")
+    run.add_argument(
+        "--resume-previous", action="store_true", help="go on from the checkpoint before the newest, which is damaged"
+    )
+    run.add_argument("--quiet", action="store_true", help="no progress bar")
+    run.set_defaults(run=run_config)
     belt = group.add_parser("belt", help="the belt policy, from nothing; goes on where an earlier run stopped")
     belt.add_argument("--config", type=Path, help="training configuration (default: config/train/belt.yaml)")
     belt.add_argument("--out", type=Path, required=True, help="folder of the run; the policy ends up in OUT/policy")
     belt.add_argument("--phase", choices=PHASES, action="append", help="only this phase (may be repeated)")
     belt.set_defaults(run=run_belt)
+
+
+def run_config(args: argparse.Namespace) -> int:
+    """Run what a configuration describes, or show it."""
+    from f1_ros.train.describe import describe
+    from f1_ros.train.load_config import load_train_config
+
+    path = args.config if args.train_command == RUN else Path(args.train_command)
+    if path is None:
+        raise ConfigError("No configuration is given.", remedy="Name one, such as config/train/stage3_finetune.yaml.")
+    config = load_train_config(path, args.set, args.dataset)
+    if args.print_config:
+        print(describe(config), end="")
+        return 0
+    if args.out is None:
+        raise ConfigError("--out is missing.", remedy="Name the folder of the run, such as runs/mine.")
+    from f1_ros.train.finetune import FineTuneRun
+
+    policy = FineTuneRun(config, args.out, quiet=args.quiet).run(previous=args.resume_previous)
+    print(f"policy written to {policy}", flush=True)
+    return 0
 
 
 def run_belt(args: argparse.Namespace) -> int:

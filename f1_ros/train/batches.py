@@ -18,6 +18,7 @@ from f1_ros.data.samples import Sample
 from f1_ros.engine.policy import PolicyFile
 from f1_ros.errors import ConfigError
 from f1_ros.model.config import F1Config
+from f1_ros.model.flow import step_times
 from f1_ros.model.language import LanguageTokenizer
 from f1_ros.model.losses import sample_time
 from f1_ros.model.sampling import RowGenerators
@@ -33,7 +34,9 @@ class Draws:
     """What a step draws.
 
     Attributes:
-        noise: (B, chunk, A), the flow's x_1.  time: (B,), the flow's times.
+        noise: (B, chunk, A), the flow's x_1.
+        time: (B,) the flow's times; (B, chunk) for a policy that plans from a committed prefix, 0 where a step is
+            given.
         dropped: (B, L - 1) bool, teacher inputs that the mask embedding replaces (stage world_model).
         foresight: draws the codes inside the pass.
     """
@@ -84,7 +87,7 @@ class Batches:
             states.append(self.states[sample.dataset].normalise(sample.state))
             relative = self.file.to_network(sample.actions, sample.state)
             actions.append(self.actions[sample.dataset].normalise(relative))
-        words = [self._tokenise(sample.instruction or self.file.spec.default_instruction) for sample in samples]
+        words = [self._tokenise(sample.instruction) for sample in samples]
         return {
             "images": torch.from_numpy(np.stack(images)),
             "present": torch.from_numpy(np.stack(present)),
@@ -114,7 +117,7 @@ class Batches:
             generator = torch.Generator().manual_seed(int(numbers.integers(2**62)))
             seeds.append(int(numbers.integers(2**62)))
             noise.append(torch.randn(self.config.chunk_size, self.config.max_action_dim, generator=generator))
-            times.append(sample_time(1, generator))
+            times.append(self._time(sample_time(1, generator), generator))
             masked = numbers.random() < settings.mask_sequences
             dropped.append(torch.from_numpy((numbers.random(inputs) < settings.mask_tokens) & masked))
         return Draws(
@@ -123,6 +126,15 @@ class Batches:
             torch.stack(dropped).to(device),
             RowGenerators(seeds, device),
         )
+
+    def _time(self, time: Tensor, generator: torch.Generator) -> Tensor:
+        """A sample's flow time (1,), or one for each step (1, chunk) as the policy is to plan; see `step_times`."""
+        spec, chunk = self.file.spec, self.config.chunk_size
+        if not (spec.trained_prefix_steps or spec.trained_near_steps):
+            return time
+        committed = torch.randint(spec.trained_prefix_steps + 1, (1,), generator=generator)
+        near = spec.trained_near_steps if torch.rand((), generator=generator) < 0.5 else 0
+        return step_times(time, committed, chunk, near=near, flow_steps=self.config.num_steps)
 
     def to_robot(self, actions: Tensor, samples: Sequence[Sample]) -> np.ndarray[Any, np.dtype[np.float64]]:
         """The network's actions (B, chunk, A) as absolute ones (B, chunk, joints), rad and m."""

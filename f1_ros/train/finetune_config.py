@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from f1_ros.data.sources import DatasetConfig
 from f1_ros.engine.policy import PolicyFile
 from f1_ros.errors import ConfigError
 
@@ -55,28 +56,6 @@ class StartConfig:
             self.network is None or self.language is not None,
             "start.language is missing beside start.network.",
             "Name a folder with tokenizer.json and tokenizer_config.json.",
-        )
-
-
-@dataclass(frozen=True)
-class DatasetEntry:
-    """One dataset of the run.
-
-    Attributes:
-        path: folder of a LeRobot dataset.
-        weight: how often its samples are drawn, relative to the other datasets' weights.
-        cameras: dataset keys in the order of the policy's cameras; empty: `observation.images.NAME` of each.
-    """
-
-    path: str
-    weight: float = 1.0
-    cameras: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        require(
-            self.weight > 0.0,
-            f"datasets: weight of {self.path} is {self.weight}.",
-            "Give a weight above 0, or drop it.",
         )
 
 
@@ -226,14 +205,12 @@ class DataConfig:
     """How samples are read.
 
     Attributes:
-        held_out: share of episodes that is never trained on.
         random_crop: cut history and target at a random place, the same for all frames of a sample; else the centre.
         threads: decoding threads of a process.  prefetch: batches decoded ahead.
         statistics: normalise by each dataset's own statistics, or by those of the policy that the run starts from.
         normalisation: how (see `f1_ros.observe.normalise`), with the datasets' statistics.
     """
 
-    held_out: float = 0.03
     random_crop: bool = True
     threads: int = 2
     prefetch: int = 2
@@ -241,7 +218,6 @@ class DataConfig:
     normalisation: Literal["mean_std", "min_max", "quantile"] = "mean_std"
 
     def __post_init__(self) -> None:
-        require(0.0 < self.held_out < 1.0, f"data.held_out is {self.held_out}.", "Give a share between 0 and 1.")
         require(
             min(self.threads, self.prefetch) > 0, "data.threads and data.prefetch must be at least 1.", "Raise them."
         )
@@ -287,6 +263,8 @@ class TrainConfig:
         seed: of new weights, data order, crops and noise.
         precision: bfloat16 computes in it and keeps the weights in float32.
         threads: CPU threads of a process.
+        datasets: of LeRobot; weights for all of them or for none. `cameras` renames `observation.images.NAME`, NAME
+            being a camera of the policy.
         policy: layout, timing and action representation (`policy.json`); None: those of `start.policy`.
     """
 
@@ -296,7 +274,7 @@ class TrainConfig:
     precision: Precision = "float32"
     threads: int = 1
     start: StartConfig = field(default_factory=StartConfig)
-    datasets: tuple[DatasetEntry, ...] = ()
+    datasets: tuple[DatasetConfig, ...] = ()
     policy: PolicyFile | None = None
     data: DataConfig = field(default_factory=DataConfig)
     foresight: ForesightConfig = field(default_factory=ForesightConfig)

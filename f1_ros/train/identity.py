@@ -15,7 +15,7 @@ _FREE = ("logging", "threads", "data.threads", "data.prefetch")
 
 def run_identity(config: TrainConfig, processes: int, samples: int) -> dict[str, Any]:
     """Plain values by dotted key: the configuration but for what losses do not depend on, processes and samples."""
-    tree = json.loads(json.dumps(dataclasses.asdict(config)))
+    tree = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     flat = {key: value for key, value in _flat(tree) if not any(key == f or key.startswith(f + ".") for f in _FREE)}
     return {**flat, "processes": processes, "samples": samples}
 

@@ -8,10 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from f1_ros.config import load_yaml, parse
-from f1_ros.errors import ConfigError
+from f1_ros.config import load_yaml, parse, yaml_value
 from f1_ros.train.finetune_config import TrainConfig, require
 
 
@@ -35,8 +32,8 @@ def load_train_config(path: Path, changes: Sequence[str] = (), datasets: Sequenc
     for change in changes:
         key, separator, text = change.partition("=")
         require(bool(separator and key), f"--set {change!r} is no KEY=VALUE.", "Write for example optimiser.steps=100.")
-        _set(tree, key, _value(text, change))
-    return parse(json.loads(json.dumps(tree)), TrainConfig, source=f"{path} with --set")
+        _set(tree, key, yaml_value(text, f"--set {key}"))
+    return parse(json.loads(json.dumps(tree, default=str)), TrainConfig, source=f"{path} with --set")
 
 
 def _set(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -47,14 +44,3 @@ def _set(tree: dict[str, Any], key: str, value: Any) -> None:
         require(isinstance(tree[part], dict), f"--set {key}: '{part}' holds no keys.", "Set it as a whole, as YAML.")
         tree = tree[part]
     tree[last] = value
-
-
-def _value(text: str, change: str) -> Any:
-    try:
-        return json.loads(text)  # YAML 1.1 takes 1e-4 for a word
-    except json.JSONDecodeError:
-        pass
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {change!r} has no YAML value.", remedy="Quote the value.") from error

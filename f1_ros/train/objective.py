@@ -18,6 +18,8 @@ from f1_ros.model.losses import flow_loss, foresight_loss
 from f1_ros.train.batches import Draws
 from f1_ros.train.finetune_config import ForesightConfig, Precision, Stage
 
+_FRAMES_AT_ONCE = 16  # the tokenizer's maps at full resolution are large
+
 
 def stage_network_config(config: F1Config, stage: Stage) -> F1Config:
     """The network's configuration in a stage: the first one predicts all scales. No weight depends on it.
@@ -99,7 +101,7 @@ class Objective(nn.Module):
                 generator=draws.foresight,
                 greedy=self.settings.greedy,
             )
-            total = parts["flow"] = flow_loss(out.action_loss.float(), batch["pad"])
+            total = parts["flow"] = _flow(out.action_loss.float(), batch["pad"], draws.time)
             if out.foresight_logits is None:
                 return {"total": total, **parts}
             logits = out.foresight_logits
@@ -112,8 +114,9 @@ class Objective(nn.Module):
     def codes(self, frames: Tensor) -> Tensor:
         """Frames (B, n, 3, H, W) uint8 -> codes (B, n, L), in full precision."""
         with torch.autocast(frames.device.type, enabled=False):
-            tokenizer = self.network.tokenizer
-            codes = tokenizer.encode(frames.flatten(0, 1).float().div_(127.5).sub_(1.0))
+            encode = self.network.tokenizer.encode
+            parts = torch.split(frames.flatten(0, 1), _FRAMES_AT_ONCE)
+            codes = torch.cat([encode(part.float().div_(127.5).sub_(1.0)) for part in parts])
             return codes.view(*frames.shape[:2], -1)
 
     def history(self, frames: Tensor) -> Tensor:
@@ -130,3 +133,12 @@ class Objective(nn.Module):
         scales = config.scales[: config.num_resolutions]
         by_scale = torch.split(right, [side * side for side in scales], dim=1)
         return {f"accuracy/{side}x{side}": part.mean() for side, part in zip(scales, by_scale, strict=True)}
+
+
+def _flow(per_element: Tensor, pad: Tensor, time: Tensor) -> Tensor:
+    """Mean over the samples of each one's flow loss: then a batch's is the mean of its parts'."""
+    given = time == 0 if time.ndim == 2 else None
+    if given is None:
+        return flow_loss(per_element, pad)
+    rows = zip(*(torch.split(tensor, 1) for tensor in (per_element, pad, given)), strict=True)
+    return torch.stack([flow_loss(*row) for row in rows]).mean()

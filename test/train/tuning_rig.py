@@ -56,7 +56,6 @@ SETTINGS: dict[str, Any] = {
         "rates": {"vision": 5e-4, "language": 1e-3, "generation": 1e-3, "action": 1e-3},
     },
     "start": {"policy": "tiny"},
-    "data": {"held_out": 0.25},
     "logging": {"every": 1, "save_every": 2, "held_out_every": 6, "held_out_batches": 2},
 }
 
@@ -85,7 +84,7 @@ class MovingSquare:
             state=state.astype(np.float32),
             actions=arm[1:],
             action_is_pad=at[1:] > 9,
-            instruction="pick the cube" if episode % 2 else "",
+            instruction="pick the cube" if episode % 2 else "pick",
             dataset=0,
             episode=self.first + episode,
             frame=frame,
