@@ -18,6 +18,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     record.add_argument("--seed", type=int, default=1, help="seed of the recording (default 1)")
     record.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     record.add_argument("--config", type=Path, help="belt configuration (default: the packaged config/sim/belt.yaml)")
+    record.add_argument(
+        "--format",
+        choices=("arrays", "lerobot"),
+        default="arrays",
+        help="arrays for `f1-ros train belt` (default), or a LeRobot dataset",
+    )
     record.set_defaults(run=_record)
 
     evaluate = commands.add_parser("eval", help="how often a policy picks the cube from the moving belt")
@@ -55,7 +61,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _record(args: argparse.Namespace) -> int:
     from f1_ros.sim.config import load_belt_config
-    from f1_ros.sim.demonstrations import record
+
+    if args.format == "lerobot":
+        from f1_ros.sim.dataset import record_dataset as record
+    else:
+        from f1_ros.sim.demonstrations import record
 
     def progress(done: int, total: int) -> None:
         print(f"\r{done} of {total} demonstrations", end="", file=sys.stderr, flush=True)

@@ -14,6 +14,8 @@ from f1_ros.observe.normalise import CONSTANT
 
 _JUMP_STEPS = 20.0  # times the usual change in a frame
 _JUMP_SPAN = 0.15  # of the joint's span
+_JUMP_LARGEST = 2.0  # times the largest change that an episode usually has
+_TURN = 0.3  # rad: an angle that wraps around changes by a full turn, less what it moved
 _FROZEN_FRAMES = 20
 _LAGS = range(-5, 11)
 _UNITS = 10.0  # ratio of state and action that no delay or limit explains
@@ -38,8 +40,9 @@ def not_finite(episode: int, key: str, names: tuple[str, ...], values: Array) ->
 def jumps(episode: int, track: Track, values: Array) -> Iterator[Finding]:
     """Changes in one frame that no arm makes."""
     change = np.abs(np.diff(values, axis=0))
-    limit = np.maximum(_JUMP_STEPS * track.step, _JUMP_SPAN * track.span)
-    found = (change > limit) & ~(track.binary | track.gripper | (track.span <= CONSTANT))
+    limit = np.max([_JUMP_STEPS * track.step, _JUMP_SPAN * track.span, _JUMP_LARGEST * track.largest], axis=0)
+    turned = np.abs(change - 2 * np.pi) < _TURN
+    found = ((change > limit) | turned) & ~(track.binary | track.gripper | (track.span <= CONSTANT))
     if found.any():
         row, d = np.argwhere(found)[0]
         yield Finding(

@@ -54,6 +54,7 @@ class Track:
         episodes: (episode index, (frames, d) values) of each sampled episode; rows that are not finite are left out.
         low, high: (d,) 1st and 99th percentile.
         step: (d,) median of the changes from frame to frame that are not zero.
+        largest: (d,) median over episodes of the largest change in one; 0 with fewer than three episodes.
         binary: (d,) whether there are only a few different values.
     """
 
@@ -63,6 +64,7 @@ class Track:
     low: Array
     high: Array
     step: Array
+    largest: Array
     binary: NDArray[np.bool_]
 
     @property
@@ -95,7 +97,9 @@ def sample_track(dataset: LeRobotDataset, key: str) -> Track | None:
     if not kept:
         return None
     rows = np.concatenate([values for _, values in kept])
-    changes = np.abs(np.concatenate([np.diff(values, axis=0) for _, values in kept]))
+    by_episode = [np.abs(np.diff(values, axis=0)) for _, values in kept]
+    largest = np.median([c.max(0) for c in by_episode], axis=0) if len(kept) > 2 else np.zeros(rows.shape[1])
+    changes = np.concatenate(by_episode)
     changes[changes == 0.0] = np.nan
     still = np.isnan(changes).all(0)
     step = np.zeros(rows.shape[1])
@@ -105,7 +109,7 @@ def sample_track(dataset: LeRobotDataset, key: str) -> Track | None:
     names = dataset.feature(key).names
     if len(names) != rows.shape[1]:
         names = tuple(f"{key}[{d}]" for d in range(rows.shape[1]))
-    return Track(key, names, kept, low, high, step, binary)
+    return Track(key, names, kept, low, high, step, largest, binary)
 
 
 def as_dict(finding: Finding) -> dict[str, Any]:

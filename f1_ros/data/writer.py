@@ -78,6 +78,11 @@ class DatasetWriter:
         return int(self._info["total_episodes"])
 
     @property
+    def total_frames(self) -> int:
+        """Frames of all finished episodes."""
+        return int(self._info["total_frames"])
+
+    @property
     def frames(self) -> int:
         """Frames of the episode being written."""
         return self._episode.frames if self._episode is not None else 0
@@ -120,7 +125,7 @@ class DatasetWriter:
                 f"Frame {self.frames} of episode {self.episodes} has no task.", remedy="Say what the robot is doing."
             )
         if self._episode is None:
-            self._episode = OpenEpisode(self.root / ".partial", about, self.episodes, int(self._info["total_frames"]))
+            self._episode = OpenEpisode(self.root / ".partial", about, self.episodes, self.total_frames)
         if task not in self._tasks:
             self._tasks[task] = len(self._tasks)
         self._episode.add(state, action, pictures, task, self._tasks[task])

@@ -37,6 +37,12 @@ def spike(e: list[Recorded]) -> None:
     e[2].state[17, 1] += 1.5
 
 
+def wrapped(e: list[Recorded]) -> None:
+    for r in e:
+        r.state[:, 0] = np.angle(np.exp(1j * (r.state[:, 0] + np.pi)))
+        r.action[:, 0] = np.angle(np.exp(1j * (r.action[:, 0] + np.pi)))
+
+
 def nan(e: list[Recorded]) -> None:
     e[1].action[5:8, 2] = np.nan
 
@@ -130,6 +136,7 @@ def turned(e: list[Recorded]) -> None:
     ("harm", "code", "place", "words"),
     [
         (spike, "jump", (2, 17), "observation.state j2 jumps by"),
+        (wrapped, "jump", None, "j1 jumps by 6.2"),
         (nan, "nan", (1, 5), "action j3 is nan; 3 frames"),
         (still_joint, "constant", (None, None), "observation.state j1 is 0.3 everywhere"),
         (frozen_joint, "frozen_joint", (3, 0), "observation.state j2 stays at 0.25"),
@@ -185,6 +192,13 @@ def test_velocities_as_actions_and_gripper_commands_of_two_values_are_fine(write
         r.action[:, :3] = r.action[:, :3] - r.state[:, :3]
         r.action[:, 3] = np.where(r.action[:, 3] > 0.04, 0.08, 0.0)
     assert found(write_dataset(episodes)) == []
+
+
+def test_a_sudden_change_that_every_episode_has_is_usual(write_dataset: Writer) -> None:
+    episodes = good()
+    for i, r in enumerate(episodes):
+        r.action[15 + i :, 1] += 0.4
+    assert [f for f in found(write_dataset(episodes)) if f.code == "jump"] == []
 
 
 def test_a_video_at_another_rate_and_one_that_ends_early(write_dataset: Writer) -> None:

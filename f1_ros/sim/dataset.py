@@ -1,0 +1,140 @@
+"""Recording the scripted expert as a LeRobot v3.0 dataset: what a user fine-tunes on.
+
+    record_dataset(Path("demos"), episodes=50, seed=1, workers=2)
+
+The demonstrations are those of `f1_ros.sim.demonstrations`, as frames at 20 Hz of 96x96 px; pictures are kept to the
+pixel. Workers demonstrate, this process writes, in the episodes' order: so the same seed gives the same files whatever
+the number of workers, and a recording that was killed goes on behind its last finished episode.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f1_ros.data.files import replace_file
+from f1_ros.data.recording import Description, Picture
+from f1_ros.data.writer import DatasetWriter
+from f1_ros.errors import ConfigError
+from f1_ros.sim.camera import Renderer, open_renderer
+from f1_ros.sim.config import BeltConfig
+from f1_ros.sim.demonstrations import demonstrate
+from f1_ros.sim.lockstep import STEP_NS
+from f1_ros.sim.world import BeltWorld
+
+INSTRUCTION = "pick the cube from the belt"
+CAMERAS = ("front", "wrist")
+SIZE = 96
+NAMES = (*(f"fr3_joint{i}" for i in range(1, 8)), "gripper")
+DESCRIPTION = Description(
+    fps=1_000_000_000 // STEP_NS,
+    robot="franka",
+    state_names=NAMES,
+    action_names=NAMES,
+    cameras=dict.fromkeys(CAMERAS, (SIZE, SIZE)),
+    pictures="image",
+)
+
+
+@dataclass(frozen=True)
+class _Demonstration:
+    """What a worker hands over: (frames, 8) state and action, and the pictures of each frame by camera."""
+
+    state: NDArray[np.float32]
+    action: NDArray[np.float32]
+    pictures: list[dict[str, Picture]]
+
+
+def record_dataset(
+    folder: Path,
+    episodes: int,
+    seed: int,
+    *,
+    workers: int = 2,
+    config: BeltConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Record demonstrations until the dataset has `episodes` of them.
+
+    Args:
+        folder: a new folder, or one with a recording of the same configuration and seed.
+        episodes: how many the dataset shall have.
+        seed: of the recording.
+        workers: processes.
+        config: the belt; its defaults if not given.
+        progress: called with the episodes done and the total.
+
+    Returns:
+        Frames of the dataset.
+
+    Raises:
+        ConfigError: on arguments out of range, or a folder that holds another recording.
+        SimulationError: if the expert cannot do it.
+    """
+    if episodes < 1 or not 1 <= workers <= 256 or seed < 0:
+        raise ConfigError(
+            f"Recording {episodes} episodes with {workers} workers and seed {seed} makes no sense.",
+            remedy="Give at least 1 episode, 1 to 256 workers, and a seed of 0 or above.",
+        )
+    belt = config if config is not None else BeltConfig()
+    settings: dict[str, Any] = json.loads(json.dumps({"seed": seed, "belt": dataclasses.asdict(belt)}))
+    with DatasetWriter(folder, DESCRIPTION) as writer:
+        _same_recording(folder / "meta" / "simulation.json", settings, writer.episodes)
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            ahead: deque[Future[_Demonstration]] = deque()
+            coming = writer.episodes
+            while writer.episodes < episodes:
+                while coming < episodes and len(ahead) < 2 * workers:
+                    ahead.append(pool.submit(_demonstrate, belt, seed, coming))
+                    coming += 1
+                _write(writer, ahead.popleft().result())
+                if progress is not None:
+                    progress(writer.episodes, episodes)
+        return writer.total_frames
+
+
+def _write(writer: DatasetWriter, made: _Demonstration) -> None:
+    for state, action, pictures in zip(made.state, made.action, made.pictures, strict=True):
+        writer.add_frame(state, action, pictures, INSTRUCTION)
+    writer.save_episode()
+
+
+def _same_recording(path: Path, settings: dict[str, Any], episodes: int) -> None:
+    """Keep a recording's settings beside it, and refuse to go on with others."""
+    if path.is_file():
+        if json.loads(path.read_text(encoding="utf-8")) != settings:
+            raise ConfigError(
+                f"{path.parents[1]} holds a recording with another seed or belt.",
+                remedy="Repeat the command that began it, or choose another folder.",
+            )
+    elif episodes:
+        raise ConfigError(
+            f"{path.parents[1]} holds a dataset that was not recorded here.", remedy="Choose another folder."
+        )
+    else:
+        replace_file(path, (json.dumps(settings, indent=1) + "\n").encode())
+
+
+@functools.lru_cache(maxsize=1)
+def _world(config: BeltConfig) -> tuple[BeltWorld, Renderer]:
+    """A worker's world, made once."""
+    world = BeltWorld(config)
+    return world, open_renderer(world.scene, "ray")
+
+
+def _demonstrate(config: BeltConfig, seed: int, episode: int) -> _Demonstration:
+    world, renderer = _world(config)
+    kept = demonstrate(world, seed, episode)
+    pictures = [{camera: renderer.render(s, camera, SIZE, SIZE) for camera in CAMERAS} for s in kept.snapshots]
+    return _Demonstration(kept.state, kept.action, pictures)
