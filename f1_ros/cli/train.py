@@ -7,6 +7,7 @@ f1-ros train belt --out DIR            the belt policy, from nothing
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,8 @@ def run_config(args: argparse.Namespace) -> int:
     from f1_ros.train.finetune import FineTuneRun
 
     policy = FineTuneRun(config, args.out, quiet=args.quiet).run(previous=args.resume_previous)
-    print(f"policy written to {policy}", flush=True)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+        print(f"policy written to {policy}", flush=True)
     return 0
 
 

@@ -24,7 +24,7 @@ class MetricsLog:
 
     Args:
         folder: the run's.
-        step: the step that the run starts after; later lines of an earlier attempt are dropped.
+        step: the step that the run starts after, 0 for a new run; later lines of an earlier attempt are dropped.
         steps: the step that it ends with.
         quiet: no progress bar.
     """
@@ -32,7 +32,7 @@ class MetricsLog:
     def __init__(self, folder: Path, step: int, steps: int, *, quiet: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / METRICS_FILE
-        kept = [line for line in read_metrics(self.path) if line["step"] <= step]
+        kept = [line for line in read_metrics(self.path) if line["step"] <= step] if step else []
         partial = self.path.with_suffix(".partial")
         partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         os.replace(partial, self.path)

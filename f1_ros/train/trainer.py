@@ -134,6 +134,8 @@ class Trainer:
 
     def _loop(self, first: int, log: MetricsLog | _Silent) -> None:
         logging = self.config.logging
+        if first == 0:
+            log.write("held_out", 0, self._evaluate(0))  # what the run starts from
         since, waited, began = first, self.loader.waited_s, time.monotonic()
         for step in range(first, self.steps):
             values = self._step(step)

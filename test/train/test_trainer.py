@@ -56,7 +56,9 @@ def test_losses_fall_and_the_network_comes_back_trained(tmp_path: Path) -> None:
 
 def test_held_out_line_has_accuracy_by_scale_and_errors_by_joint_and_step(tmp_path: Path) -> None:
     tiny_trainer(tmp_path, settings()).run()
-    (row,) = lines(tmp_path, "held_out")
+    before, row = lines(tmp_path, "held_out")
+    assert (before["step"], row["step"]) == (0, 6)  # what the run starts from is evaluated too
+    assert row["loss"] < before["loss"]
     assert {"loss", "flow", "foresight", "accuracy/1x1", "accuracy/2x2"} <= set(row)
     assert "accuracy/4x4" not in row  # the network predicts two scales
     assert list(row["action_error"]["by_joint"]) == ["joint1", "joint2", "gripper"]
@@ -143,7 +145,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path: Path) -> None:
     for one, both in zip(single, double, strict=True):
         assert both[1] == pytest.approx(one[1], abs=1e-5)
         assert both[2] == pytest.approx(one[2], rel=1e-4)
-    held_out = [lines(folder, "held_out")[0] for folder in (tmp_path / "one", two)]
+    held_out = [lines(folder, "held_out")[1] for folder in (tmp_path / "one", two)]
     assert held_out[1]["loss"] == pytest.approx(held_out[0]["loss"], abs=1e-5)
     assert held_out[1]["action_error"]["by_step"] == pytest.approx(held_out[0]["action_error"]["by_step"], abs=1e-5)
 
