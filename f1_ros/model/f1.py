@@ -363,9 +363,10 @@ class F1Model(nn.Module):
         return ForesightOutput(logits.argmax(-1), logits)
 
     def _foresight_logits(self, hidden: Tensor | None) -> Tensor:
-        """Outputs of the generation expert (B, N, W) -> (B, N, V), in the head's own precision."""
+        """Outputs of the generation expert (B, N, W) -> (B, N, V), in the head's own precision, autocast or not."""
         assert hidden is not None
-        out: Tensor = self.wm_out_proj(self.wm_out_layer_norm(hidden.to(self.wm_out_proj.weight.dtype)))
+        with torch.autocast(hidden.device.type, enabled=False):
+            out: Tensor = self.wm_out_proj(self.wm_out_layer_norm(hidden.to(self.wm_out_proj.weight.dtype)))
         return out
 
     def _suffix_layout(self, prefix: Prefix) -> tuple[Tensor, Tensor]:
