@@ -11,6 +11,7 @@ What is kept in memory of an episode is a few numbers in arrays and its task.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ class EpisodeTable:
 
     def __init__(self, lengths: NDArray[np.int64], make: Callable[[int], Episode]) -> None:
         self.lengths = lengths
-        self._make = make
+        self._make = functools.lru_cache(4096)(make)
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -34,6 +34,10 @@ _Column = Any  # an array of numbers, or pyarrow's chunked array of pictures or 
 class LeRobotDataset:
     """A dataset on disk.
 
+    Args:
+        root: its folder.
+        cache_bytes: columns kept in memory.
+
     Attributes:
         root: its folder.
         info: what info.json says.
@@ -44,13 +48,18 @@ class LeRobotDataset:
         DataError: naming file and key, if the description is missing, damaged, or of another version.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, cache_bytes: int = CACHE_BYTES) -> None:
         self.root = root
         self.info: Info = read_info(root)
         self.tasks = read_tasks(self.info)
         self.episodes = read_episodes(self.info)
-        self._columns = _ColumnCache(CACHE_BYTES)
+        self._columns = _ColumnCache(cache_bytes)
         self._videos = VideoPool()
+
+    @property
+    def cached_bytes(self) -> int:
+        """What the columns in memory take."""
+        return self._columns.bytes
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -161,7 +170,7 @@ class _ColumnCache:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[Path, int, str], tuple[_Column, int]] = OrderedDict()
         self._ends: OrderedDict[Path, NDArray[np.int64]] = OrderedDict()
-        self._bytes = 0
+        self.bytes = 0
 
     def rows(self, path: Path, key: str, first: int, count: int) -> _Column:
         ends = self._row_group_ends(path)
@@ -205,9 +214,9 @@ class _ColumnCache:
         with self._lock:
             if place not in self._kept:
                 self._kept[place] = (column, column.nbytes)
-                self._bytes += column.nbytes
-                while self._bytes > self._limit and len(self._kept) > 1:
-                    self._bytes -= self._kept.popitem(last=False)[1][1]
+                self.bytes += column.nbytes
+                while self.bytes > self._limit and len(self._kept) > 1:
+                    self.bytes -= self._kept.popitem(last=False)[1][1]
         return column
 
 

@@ -69,6 +69,18 @@ def test_episodes_over_several_row_groups_are_joined(write_dataset: Writer) -> N
     assert int(dataset.pictures(1, FRONT, [13])[0][0, 0, 0]) == grey(1, 13)
 
 
+@BOTH
+def test_memory_stays_within_its_limit_however_much_is_read(version: str, write_dataset: Writer) -> None:
+    root = write_dataset([episode(i, 30) for i in range(12)], version)
+    whole, small = LeRobotDataset(root), LeRobotDataset(root, cache_bytes=20_000)
+    for dataset in (whole, small):
+        for i in range(12):
+            assert int(dataset.pictures(i, FRONT, [29])[0][0, 0, 0]) == grey(i, 29)
+            np.testing.assert_array_equal(dataset.numbers(i, "action"), episode(i, 30).action)
+    assert whole.cached_bytes > 50_000
+    assert small.cached_bytes <= 20_000
+
+
 @pytest.mark.parametrize(
     ("version", "file", "message"),
     [

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,47 +19,56 @@ import json, sys
 from ledataset.datasets.lerobot_dataset import LeRobotDataset
 
 front = "observation.images.front"
-dataset = LeRobotDataset("local/set", root=sys.argv[1], video_backend="pyav",
-                         delta_timestamps={"action": [0.0, 0.1, 0.2], front: [-0.2, 0.0]})
-items = [dataset[i] for i in range(len(dataset))]
-print(json.dumps({
-    "episodes": dataset.num_episodes, "fps": dataset.fps, "robot": dataset.meta.robot_type,
-    "names": dataset.meta.names["observation.state"],
-    "mean": dataset.meta.stats["action"]["mean"].tolist(),
-    "red": dataset.meta.stats[front]["mean"].shape,
-    "state": [i["observation.state"].tolist() for i in items],
-    "action": [i["action"].tolist() for i in items],
-    "pad": [i["action_is_pad"].tolist() for i in items],
-    "time": [i["timestamp"].item() for i in items],
-    "episode": [i["episode_index"].item() for i in items],
-    "task": [i["task"] for i in items],
-    "shape": list(items[0][front].shape),
-    "grey": [[round(float(p[1, 8, 8]) * 255) for p in i[front]] for i in items],
-}))
+for root in sys.argv[1:]:
+    dataset = LeRobotDataset("local/set", root=root, video_backend="pyav",
+                             delta_timestamps={"action": [0.0, 0.1, 0.2], front: [-0.2, 0.0]})
+    items = [dataset[i] for i in range(len(dataset))]
+    print(json.dumps({
+        "episodes": dataset.num_episodes, "fps": dataset.fps, "robot": dataset.meta.robot_type,
+        "names": dataset.meta.names["observation.state"],
+        "mean": dataset.meta.stats["action"]["mean"].tolist(),
+        "red": dataset.meta.stats[front]["mean"].shape,
+        "state": [i["observation.state"].tolist() for i in items],
+        "action": [i["action"].tolist() for i in items],
+        "pad": [i["action_is_pad"].tolist() for i in items],
+        "time": [i["timestamp"].item() for i in items],
+        "episode": [i["episode_index"].item() for i in items],
+        "task": [i["task"] for i in items],
+        "shape": list(items[0][front].shape),
+        "grey": [[round(float(p[1, 8, 8]) * 255) for p in i[front]] for i in items],
+    }))
 """
+PICTURES = ("image", "video")
 
 
-@pytest.mark.parametrize("pictures", ["image", "video"])
-def test_lerobots_loader_reads_what_we_write(pictures: str, tmp_path: Path) -> None:
-    about = Description(10, "arm", ("a", "b"), ("a", "b"), {"front": (16, 24)}, pictures)
-    with DatasetWriter(tmp_path / "set", about) as writer:
+def write(root: Path, pictures: str) -> Path:
+    with DatasetWriter(root, Description(10, "arm", ("a", "b"), ("a", "b"), {"front": (16, 24)}, pictures)) as writer:
         for episode, (length, task) in enumerate(((4, "pick"), (3, "stack"))):
             for i in range(length):
                 grey = np.full((16, 24, 3), 100 * episode + 20 * i, np.uint8)
                 writer.add_frame(np.array([i, episode]), np.array([i + 1, episode]), {"front": grey}, task)
             writer.save_episode()
+    return root
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What LeRobot's loader says of a dataset with images, and of one with videos."""
+    folder = tmp_path_factory.mktemp("public")
+    roots = [str(write(folder / pictures, pictures)) for pictures in PICTURES]
     environment = {
-        **os.environ, "PYTHONPATH": str(HERE / "stand_in"), "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1",
+        **os.environ, "PYTHONPATH": str(HERE / "stand_in"), "HF_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1",
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", READ, str(tmp_path / "set")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-c", READ, *roots]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return dict(zip(PICTURES, lines, strict=True))
+
+
+@pytest.mark.parametrize("pictures", PICTURES)
+def test_lerobots_loader_reads_what_we_write(pictures: str, read: dict[str, Any]) -> None:
+    found = read[pictures]
     assert (found["episodes"], found["fps"], found["robot"], found["names"]) == (2, 10, "arm", ["a", "b"])
     assert found["mean"] == pytest.approx([16 / 7, 3 / 7])
     assert found["red"] == [3, 1, 1]

@@ -1,0 +1,112 @@
+"""Frames by time, with PyAV, and with torchcodec where it loads."""
+
+import importlib
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from f1_ros.data import video
+from f1_ros.data.video import AvVideo, TorchcodecVideo, VideoPool, open_video, video_rate
+from f1_ros.errors import DataError
+
+from .conftest import FPS, grey, picture
+from .conftest import video as write_video
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    write_video(tmp_path / "v.mp4", [picture(0, i, "front") for i in range(20)])
+    return tmp_path / "v.mp4"
+
+
+@pytest.fixture
+def torchcodec(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+    """A stand-in with the calls of torchcodec's VideoDecoder that we make; no build of it goes with our torch."""
+    module = types.ModuleType("torchcodec.decoders")
+
+    class VideoDecoder:
+        def __init__(self, path: str, *, dimension_order: str, num_ffmpeg_threads: int, seek_mode: str) -> None:
+            assert (dimension_order, num_ffmpeg_threads, seek_mode) == ("NHWC", 1, "approximate")
+            with av.open(path) as container:
+                self.frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+            self.metadata = types.SimpleNamespace(average_fps=float(FPS), num_frames=len(self.frames))
+
+        def get_frames_at(self, indices: list[int]) -> Any:
+            data = torch.from_numpy(np.stack([self.frames[i] for i in indices]))
+            return types.SimpleNamespace(data=data, pts_seconds=torch.tensor(indices) / FPS)
+
+    module.VideoDecoder = VideoDecoder  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torchcodec", types.ModuleType("torchcodec"))
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", module)
+    video._torchcodec.cache_clear()
+    yield module
+    video._torchcodec.cache_clear()
+
+
+def levels(pictures: list[np.ndarray]) -> list[int]:
+    return [int(p[20, 10, 0]) for p in pictures]
+
+
+def test_without_torchcodec_pyav_decodes(file: Path) -> None:
+    opened = open_video(file)
+    assert isinstance(opened, AvVideo)
+    assert levels(opened.frames([0.0, 0.7, 1.9], 0.05)) == pytest.approx([grey(0, i) for i in (0, 7, 19)], abs=1)
+    assert opened.frames([], 0.05) == []
+    opened.close()
+
+
+def test_with_torchcodec_it_decodes_and_gives_the_same(file: Path, torchcodec: types.ModuleType) -> None:
+    opened = open_video(file)
+    assert isinstance(opened, TorchcodecVideo)
+    plain = AvVideo(file)
+    for times in ([0.0], [0.31, 0.7, 1.9], []):
+        for mine, other in zip(opened.frames(times, 0.05), plain.frames(times, 0.05), strict=True):
+            np.testing.assert_array_equal(mine, other)
+    with pytest.raises(DataError, match=r"no frame at 2\.0000 s"):
+        opened.frames([2.0], 0.05)
+    with pytest.raises(DataError, match=r"no frame at 0\.3400 s: the nearest is at 0\.3000 s"):
+        opened.frames([0.34], 0.02)
+
+
+def test_a_torchcodec_that_does_not_load_is_said_once_and_pyav_decodes(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(name: str) -> None:
+        raise OSError("libtorchcodec_core.so: no such library")
+
+    video._torchcodec.cache_clear()
+    monkeypatch.setattr(importlib, "import_module", broken)
+    with pytest.warns(UserWarning, match="does not load"):
+        assert isinstance(open_video(file), AvVideo)
+    assert isinstance(open_video(file), AvVideo)
+    monkeypatch.undo()
+    video._torchcodec.cache_clear()
+
+
+def test_times_may_repeat_and_be_in_any_order_over_more_files_than_stay_open(tmp_path: Path) -> None:
+    files = []
+    for n in range(video.OPEN_PER_THREAD + 3):
+        files.append(tmp_path / f"{n}.mp4")
+        write_video(files[-1], [picture(n, i, "front") for i in range(6)])
+    pool = VideoPool()
+    for _ in range(2):
+        for n, path in enumerate(files):
+            seen = levels(pool.frames(path, [0.5, 0.0, 0.3, 0.0], 0.05))
+            assert seen == pytest.approx([grey(n, i) for i in (5, 0, 3, 0)], abs=1)
+
+
+def test_the_rate_and_files_that_are_no_videos(file: Path, tmp_path: Path) -> None:
+    assert video_rate(file) == 10.0
+    for broken in (tmp_path / "missing.mp4", tmp_path / "text.mp4"):
+        if broken.name == "text.mp4":
+            broken.write_text("not a video")
+        for call in (open_video, video_rate):
+            with pytest.raises(DataError, match=broken.name):
+                call(broken)
