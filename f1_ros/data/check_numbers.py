@@ -38,7 +38,7 @@ def not_finite(episode: int, key: str, names: tuple[str, ...], values: Array) ->
 
 
 def jumps(episode: int, track: Track, values: Array) -> Iterator[Finding]:
-    """Changes in one frame that no arm makes."""
+    """Changes in one frame that no arm makes: wrong in a state; a command may be meant so."""
     change = np.abs(np.diff(values, axis=0))
     limit = np.max([_JUMP_STEPS * track.step, _JUMP_SPAN * track.span, _JUMP_LARGEST * track.largest], axis=0)
     turned = np.abs(change - 2 * np.pi) < _TURN
@@ -47,7 +47,7 @@ def jumps(episode: int, track: Track, values: Array) -> Iterator[Finding]:
         row, d = np.argwhere(found)[0]
         yield Finding(
             "jump",
-            "error",
+            "error" if track.key == STATE else "warning",
             episode,
             int(row) + 1,
             f"{track.key} {track.names[d]} jumps by {change[row, d]:.3g} in one frame (usually {track.step[d]:.2g}); "

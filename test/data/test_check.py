@@ -194,6 +194,16 @@ def test_velocities_as_actions_and_gripper_commands_of_two_values_are_fine(write
     assert found(write_dataset(episodes)) == []
 
 
+def test_a_jump_of_the_state_is_an_error_and_one_of_a_command_a_warning(write_dataset: Writer) -> None:
+    episodes = good()
+    spike(episodes)
+    episodes[3].action[17, 1] += 1.5
+    assert [(f.severity, f.episode, f.frame) for f in found(write_dataset(episodes))] == [
+        ("error", 2, 17),
+        ("warning", 3, 17),
+    ]
+
+
 def test_a_sudden_change_that_every_episode_has_is_usual(write_dataset: Writer) -> None:
     episodes = good()
     for i, r in enumerate(episodes):
