@@ -31,9 +31,11 @@ from f1_ros.model.language import LanguageTokenizer
 from f1_ros.train.batches import Batches, Statistics
 from f1_ros.train.export import write_policy
 from f1_ros.train.finetune_config import TrainConfig, check_absolute, require
+from f1_ros.train.starting_point import StartReport, load_starting_weights
 from f1_ros.train.trainer import Trainer
 
 KEYS = ("observation.state", "action")
+START_FILE = "start.json"
 DATASET_STATISTICS = Path("meta") / "stats.json"
 _LISTS = ("mean", "std", "min", "max", "q01", "q99")
 _RATE_TOLERANCE = 0.02
@@ -44,7 +46,8 @@ class FineTuneRun:
 
     Args:
         config: what to do.
-        folder: metrics, checkpoints, pictures, and at the end `policy`.
+        folder: metrics, checkpoints, pictures, and at the end `policy`; `start.json` says where a new network's weights
+            came from.
         quiet: no progress bar.
 
     Raises:
@@ -84,15 +87,20 @@ class FineTuneRun:
             self.statistics,
             LanguageTokenizer(language, network_shape.tokenizer_max_length, network_shape.und.vocab_size),
         )
+        network, report = starting_network(config, network_shape)
         trainer = Trainer(
             config,
-            starting_network(config, network_shape),
+            network,
             batches,
             self.samples("train", random_crop=config.data.random_crop),
             self.samples("held_out", random_crop=False),
             self.folder,
             quiet=self.quiet,
         )
+        if report is not None and trainer.accelerator.is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / START_FILE).write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
+            print(report.summary(), flush=True)
         network = trainer.run(previous=previous)
         policy = self.folder / "policy"
         if trainer.accelerator.is_main_process:
@@ -152,8 +160,8 @@ def network_config(config: TrainConfig, file: PolicyFile) -> F1Config:
     return dataclasses.replace(shape, chunk_size=spec.chunk_size)
 
 
-def starting_network(config: TrainConfig, shape: F1Config) -> F1Model:
-    """The network with the weights that the run starts from.
+def starting_network(config: TrainConfig, shape: F1Config) -> tuple[F1Model, StartReport | None]:
+    """The network with the weights that the run starts from, and for a new one what was taken from `start.weights`.
 
     Raises:
         ConfigError: if a new network with a world model has no visual tokenizer.
@@ -162,7 +170,7 @@ def starting_network(config: TrainConfig, shape: F1Config) -> F1Model:
     if config.start.policy is not None:
         network = load_policy_network(Path(config.start.policy))
         network.config = shape
-        return network
+        return network, None
     torch.manual_seed(config.seed)
     network = F1Model(shape)
     if shape.vae is not None:
@@ -173,7 +181,7 @@ def starting_network(config: TrainConfig, shape: F1Config) -> F1Model:
         )
         tokenizer = load_visual_tokenizer(Path(str(config.start.visual_tokenizer)), shape.vae, shape.scales)
         network.tokenizer.load_state_dict(tokenizer.state_dict())
-    return network
+    return network, load_starting_weights(network, [Path(source) for source in config.start.weights])
 
 
 def sample_spec(spec: PolicySpec, *, random_crop: bool) -> SampleSpec:

@@ -32,12 +32,14 @@ class StartConfig:
     Attributes:
         policy: a policy directory; weights, language tokenizer, and unless given otherwise also layout and statistics.
         network: `config.json` of a network that starts from random weights.
+        weights: files or folders whose weights fill parts of that network, PaliGemma's or pi0's; later ones count.
         language: folder with the language tokenizer's files (with `network`).
         visual_tokenizer: the frozen visual tokenizer's file, `.safetensors` or `.pth` (with `network`).
     """
 
     policy: str | None = None
     network: str | None = None
+    weights: tuple[str, ...] = ()
     language: str | None = None
     visual_tokenizer: str | None = None
 
@@ -48,8 +50,8 @@ class StartConfig:
             "Keep one: a trained policy to start from, or a network that starts from random weights.",
         )
         require(
-            self.network is not None or (self.language is None and self.visual_tokenizer is None),
-            "start.language and start.visual_tokenizer belong to start.network, which is not given.",
+            self.network is not None or (self.language is None and self.visual_tokenizer is None and not self.weights),
+            "start.weights, start.language and start.visual_tokenizer belong to start.network, which is not given.",
             "Remove them: a policy directory has its own.",
         )
         require(
