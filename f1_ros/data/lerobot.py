@@ -6,11 +6,13 @@
     dataset.pictures(3, "observation.images.front", [0, 10])
 
 Columns are read by row group and kept in a cache of fixed size; pictures are decoded when asked for. So memory does
-not grow with the dataset, and one object serves many threads.
+not grow with the dataset, and one object serves many threads. Row groups of many episodes, which conversions from
+version 2.1 leave, would be read again and again for a few frames: their numbers are laid out in a temporary file.
 """
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -28,6 +30,8 @@ from f1_ros.data.video import Picture, VideoPool
 from f1_ros.errors import DataError, F1Error
 
 CACHE_BYTES = 256 << 20
+LARGE_COLUMN = 4 << 20
+"""Columns of numbers from this size on, in bytes, are kept in a temporary file."""
 _Column = Any  # an array of numbers, or pyarrow's chunked array of pictures or texts
 
 
@@ -210,14 +214,33 @@ class _ColumnCache:
             if place in self._kept:
                 self._kept.move_to_end(place)
                 return self._kept[place][0]
-        column = _read(path, group, key)
+        column, size = _read(path, group, key), 0
+        if isinstance(column, np.ndarray) and column.nbytes >= LARGE_COLUMN:
+            column = _on_disk(column)
+        else:
+            size = column.nbytes
         with self._lock:
             if place not in self._kept:
-                self._kept[place] = (column, column.nbytes)
-                self.bytes += column.nbytes
+                self._kept[place] = (column, size)
+                self.bytes += size
                 while self.bytes > self._limit and len(self._kept) > 1:
-                    self.bytes -= self._kept.popitem(last=False)[1][1]
+                    oldest = next(place for place, (_, held) in self._kept.items() if held)
+                    self.bytes -= self._kept.pop(oldest)[1]
         return column
+
+
+def _on_disk(column: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers, mapped from a temporary file that goes with the mapping."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            column.tofile(file)
+            file.flush()
+            return np.memmap(file, column.dtype, mode="r", shape=column.shape)
+    except OSError as error:
+        raise DataError(
+            f"{tempfile.gettempdir()}: {column.nbytes >> 20} MB of a dataset cannot be laid out there ({error}).",
+            remedy="Make room, or set TMPDIR to a folder that has it.",
+        ) from error
 
 
 def _open(path: Path) -> pyarrow.parquet.ParquetFile:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from f1_ros.data import lerobot
 from f1_ros.data.layout import VERSIONS
 from f1_ros.data.lerobot import LeRobotDataset
 from f1_ros.errors import DataError
@@ -79,6 +80,27 @@ def test_memory_stays_within_its_limit_however_much_is_read(version: str, write_
             np.testing.assert_array_equal(dataset.numbers(i, "action"), episode(i, 30).action)
     assert whole.cached_bytes > 50_000
     assert small.cached_bytes <= 20_000
+
+
+def test_large_row_groups_are_read_once_and_do_not_count_as_memory(
+    write_dataset: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_dataset([episode(i, 30) for i in range(4)], "v3.0", "video")
+    monkeypatch.setattr(lerobot, "LARGE_COLUMN", 500)
+    reads: list[str] = []
+    original = pq.ParquetFile.read_row_group
+    monkeypatch.setattr(
+        pq.ParquetFile,
+        "read_row_group",
+        lambda self, group, columns, **more: reads.extend(columns) or original(self, group, columns, **more),
+    )
+    dataset = LeRobotDataset(root, cache_bytes=2_000)
+    for i in (0, 2, 1, 3, 0, 2):
+        np.testing.assert_array_equal(dataset.numbers(i, "action"), episode(i, 30).action)
+        assert dataset.numbers(i, "frame_index").tolist() == list(range(30))
+        assert dataset.numbers(i, "timestamp").shape == (30,)
+    assert reads.count("action") == 2  # two files
+    assert dataset.cached_bytes <= 2_000
 
 
 @pytest.mark.parametrize(
