@@ -128,7 +128,7 @@ class ActionNode(ManagedNode):
         self._report = ControlReport(profile, self._controller, self._loop)
         self._chunks = self.create_subscription(ActionChunkMsg, "action_chunk", self._on_chunk, COMMAND)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a simulation that stands still is no reason to say nothing
-        self._timers = [
+        self._periodic = [
             self.create_timer(1.0 / profile.rates.status, self._publish_status, clock=steady),
             self.create_timer(WATCH_PERIOD_S, self._watch, clock=steady),
         ]
@@ -143,7 +143,7 @@ class ActionNode(ManagedNode):
             self._stop.set()
             self._loop_thread.join()
             self._loop_thread = None
-            for timer in self._timers:
+            for timer in self._periodic:
                 self.destroy_timer(timer)
             self.destroy_subscription(self._chunks)
         for polled in self._polled:

@@ -122,7 +122,7 @@ class PolicyNode(ManagedNode):
         self._arrived_s = time.monotonic()
         self._refusal: tuple[float, str] | None = None
         self._policy_heard_s = float("-inf")
-        self._subscriptions: list[Any] = []
+        self._inputs: list[Any] = []
         self._timer: Any = None
         self.add_post_set_parameters_callback(lambda _: self._read_settings())
 
@@ -149,20 +149,18 @@ class PolicyNode(ManagedNode):
             engine, self._current, self._now_ns, self._on_answer, self._on_picture, self._on_failure
         )
         self._thread.start()
-        self._subscriptions = [self.create_subscription(ControlStatus, "status", self._on_status, COMMAND)]
+        self._inputs = [self.create_subscription(ControlStatus, "status", self._on_status, COMMAND)]
         if self._subscribe:
-            self._subscriptions.append(
-                self.create_subscription(ObservationMsg, "observation", self._on_message, OBSERVATION)
-            )
+            self._inputs.append(self.create_subscription(ObservationMsg, "observation", self._on_message, OBSERVATION))
         self._timer = self.create_timer(WATCH_PERIOD_S, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:
         """Stop answering; an inference under way gives no chunk any more."""
-        for subscription in self._subscriptions:
+        for subscription in self._inputs:
             self.destroy_subscription(subscription)
         if self._timer is not None:
             self.destroy_timer(self._timer)
-        self._subscriptions, self._timer = [], None
+        self._inputs, self._timer = [], None
         thread, self._thread = self._thread, None
         if thread is not None and not thread.stop(STOP_S):
             self._engine = None  # still in use by the thread: it goes with the process

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import signal
 from pathlib import Path
 
 import pytest
+from rclpy.lifecycle import LifecycleNode
 
+import f1_ros.nodes
 from f1_ros.errors import ConfigError
 from f1_ros.nodes.parameters import NodeParameter, policy_dir
 
@@ -59,3 +62,16 @@ def test_a_policy_is_found_from_here_or_below_the_share_folder(tmp_path: Path, m
     assert policy_dir("models/f1_belt").parts[-2:] == ("models", "f1_belt")
     assert policy_dir("models/f1_belt").is_absolute()
     assert policy_dir("/somewhere") == Path("/somewhere")
+
+
+def test_no_node_overwrites_what_rclpy_keeps_in_it(ros) -> None:
+    # rclpy goes by what is in `_subscriptions`, `_timers` and the like: overwritten, the node is deaf, its clock stands.
+    kept = {*vars(ros.node), *dir(LifecycleNode)}
+    found = []
+    for path in Path(f1_ros.nodes.__path__[0]).glob("*.py"):
+        classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+        for node in classes:
+            if {"ManagedNode", "Node", "LifecycleNode"} & {getattr(base, "id", "") for base in node.bases}:
+                stored = [a for a in ast.walk(node) if isinstance(a, ast.Attribute) and isinstance(a.ctx, ast.Store)]
+                found += [f"{path.name}:{a.lineno} self.{a.attr}" for a in stored if a.attr in kept]
+    assert found == []

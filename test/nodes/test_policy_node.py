@@ -11,9 +11,10 @@ from f1_msgs.msg import ActionChunk, ControlStatus, Foresight, Observation
 from f1_msgs.srv import SetInstruction
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
-from f1_ros.nodes.conversions import chunk_from_msg, observation_to_msg, to_ns
+from f1_ros.nodes.conversions import chunk_from_msg, observation_to_msg, to_ns, to_time
 from f1_ros.nodes.qos import COMMAND, DIAGNOSTICS, OBSERVATION, SENSOR
 from f1_ros.observe.observation import Observation as ObservationData
 
@@ -89,6 +90,19 @@ def test_a_chunk_says_what_it_was_computed_from_and_when_its_steps_are_due(ros) 
     values = {pair.key for pair in bench.said("Chunks go out")[-1].values}
     assert {"flow [ms]", "total [ms]", "model latency p50 [ms]", "age of chunk [ms]"} <= values
     assert ros.stop(bench.process) == 0
+
+
+def test_on_simulated_time_observations_are_aged_by_the_simulations_clock(ros) -> None:
+    clock = ros.node.create_publisher(Clock, "/clock", SENSOR)
+    bench, now_ns = Bench(ros, use_sim_time=True).ready(), [5_000_000_000]
+
+    def resend() -> None:
+        now_ns[0] += 100_000_000
+        clock.publish(Clock(clock=to_time(now_ns[0])))
+        bench.resend(stamp_ns=now_ns[0] - 50_000_000)
+
+    ros.until(lambda: bench.chunks, "a chunk on the simulation's time", meanwhile=resend)
+    assert 5_000_000_000 < to_ns(bench.chunks[0].header.stamp) <= now_ns[0]
 
 
 def test_a_slow_policy_answers_the_newest_observation_and_leaves_out_the_others(ros) -> None:
