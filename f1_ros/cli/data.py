@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,13 @@ def _check(args: argparse.Namespace) -> int:
     from f1_ros.data.findings import as_dict
     from f1_ros.data.lerobot import LeRobotDataset
 
+    def progress(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            end = "\n" if done == total else ""
+            print(f"\r{done} of {total} episodes", end=end, file=sys.stderr, flush=True)
+
     dataset = LeRobotDataset(args.dataset)
-    findings = check(dataset, _needs(args))
+    findings = check(dataset, _needs(args), progress)
     shown: dict[str, int] = {}
     for finding in findings:
         shown[finding.code] = shown.get(finding.code, 0) + 1

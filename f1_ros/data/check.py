@@ -10,7 +10,7 @@ itself; a finding is a reason to look, with the place where to.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,13 @@ class Needs:
             )
 
 
-def check(dataset: LeRobotDataset, needs: Needs) -> list[Finding]:
+def check(dataset: LeRobotDataset, needs: Needs, progress: Callable[[int, int], None] | None = None) -> list[Finding]:
     """Check a dataset.
+
+    Args:
+        dataset: the dataset.
+        needs: what training needs of it.
+        progress: called with the episodes read and their number.
 
     Returns:
         What is wrong, errors first, in the order of episodes.
@@ -64,6 +69,8 @@ def check(dataset: LeRobotDataset, needs: Needs) -> list[Finding]:
     found = [*_description(dataset, needs)]
     for episode in range(len(dataset.episodes)):
         found += _episode(dataset, needs, episode, state, action)
+        if progress is not None:
+            progress(episode + 1, len(dataset.episodes))
     for track in (state, action):
         if track is not None:
             found += check_numbers.constant(track)

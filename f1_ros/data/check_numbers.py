@@ -185,7 +185,7 @@ def statistics_of(found: Mapping[str, Any], source: str, track: Track, *, own: b
     allowed = (0.25 if own else 1.0) * np.maximum(spread, np.maximum(std, CONSTANT))
     factor = 1.5 if own else 3.0
     wide = np.maximum(spread, CONSTANT) / np.maximum(std, CONSTANT)
-    off = (np.abs(mean - here) > allowed) | (wide > factor) | (wide < 1 / factor)
+    off = ~((np.abs(mean - here) <= allowed) & (wide <= factor) & (wide >= 1 / factor))  # NaN is off, too
     for d in np.flatnonzero(off)[:1]:
         yield Finding(
             "statistics",

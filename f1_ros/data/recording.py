@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,10 +158,10 @@ class OpenEpisode:
         return row
 
     def abandon(self) -> None:
-        """Close the files; they are no use."""
-        self._data.close()
-        for video in self._videos.values():
-            video.close()
+        """Close the files. They are no use: it does not matter if the disk is too full to end them well."""
+        for file in (self._data, *self._videos.values()):
+            with contextlib.suppress(OSError, av.FFmpegError):
+                file.close()
 
     def _flush(self) -> None:
         if self._rows:

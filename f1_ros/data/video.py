@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from f1_ros.errors import DataError
 
 Picture = NDArray[np.uint8]
-OPEN_PER_THREAD = 8
+OPEN_PER_THREAD = 4
 
 
 class Video(Protocol):

@@ -17,11 +17,13 @@ import fcntl
 import io
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import av
 import numpy as np
 import pyarrow
 import pyarrow.parquet
@@ -103,7 +105,8 @@ class DatasetWriter:
             task: what the robot is doing, in words.
 
         Raises:
-            DataError: if something does not fit the description, is not finite, or the task is empty.
+            DataError: if something does not fit the description, is not finite, the task is empty, or the frame cannot
+                be written.
         """
         about = self.description
         for what, values, names in (("state", state, about.state_names), ("action", action, about.action_names)):
@@ -124,32 +127,33 @@ class DatasetWriter:
             raise DataError(
                 f"Frame {self.frames} of episode {self.episodes} has no task.", remedy="Say what the robot is doing."
             )
-        if self._episode is None:
-            self._episode = OpenEpisode(self.root / ".partial", about, self.episodes, self.total_frames)
         if task not in self._tasks:
             self._tasks[task] = len(self._tasks)
-        self._episode.add(state, action, pictures, task, self._tasks[task])
+        with _writing(self.root):
+            if self._episode is None:
+                self._episode = OpenEpisode(self.root / ".partial", about, self.episodes, self.total_frames)
+            self._episode.add(state, action, pictures, task, self._tasks[task])
 
     def save_episode(self) -> None:
         """Finish the episode: from now on it is in the dataset, whatever happens.
 
         Raises:
-            DataError: if it has no frame.
+            DataError: if it has no frame, or cannot be written; the episodes before it are kept.
         """
         if self._episode is None:
             raise DataError(f"Episode {self.episodes} has no frame.", remedy="Add frames before saving it.")
         episode, self._episode = self._episode, None
         index = self.episodes
         place = {"chunk_index": index // FILES_PER_CHUNK, "file_index": index % FILES_PER_CHUNK}
-        row = episode.finish(self.root, place)
-        _write_tasks(self.root / "meta" / "tasks.parquet", self._tasks)
-        replace_file(self.root / _EPISODES.format(**place), _parquet(pyarrow.table({k: [v] for k, v in row.items()})))
-        self._info["total_episodes"] = index + 1
-        self._info["total_frames"] += episode.frames
-        self._info["total_tasks"] = len(self._tasks)
-        self._info["splits"] = {"train": f"0:{index + 1}"}
-        _write_info(self.root, self._info)
-        shutil.rmtree(self.root / ".partial")
+        with _writing(self.root):
+            row = episode.finish(self.root, place)
+            _write_tasks(self.root / "meta" / "tasks.parquet", self._tasks)
+            replace_file(
+                self.root / _EPISODES.format(**place), _parquet(pyarrow.table({k: [v] for k, v in row.items()}))
+            )
+            _write_info(self.root, info := self._counted(episode.frames))
+            self._info = info
+            shutil.rmtree(self.root / ".partial")
 
     def discard_episode(self) -> None:
         """Throw the unfinished episode away."""
@@ -177,6 +181,16 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _counted(self, frames: int) -> dict[str, Any]:
+        """What info.json says with one more episode."""
+        index = self.episodes
+        return self._info | {
+            "total_episodes": index + 1,
+            "total_frames": self.total_frames + frames,
+            "total_tasks": len(self._tasks),
+            "splits": {"train": f"0:{index + 1}"},
+        }
 
     def _open(self) -> dict[str, Any]:
         """Read or make the description; returns what info.json holds."""
@@ -212,6 +226,17 @@ class DatasetWriter:
         _write_tasks(self.root / "meta" / "tasks.parquet", self._tasks)
         _write_info(self.root, new)
         return new
+
+
+@contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, av.FFmpegError) as error:
+        raise DataError(
+            f"{root} cannot be written ({error}).",
+            remedy="Make room on the disk, then repeat the command: finished episodes are kept.",
+        ) from error
 
 
 def _write_info(root: Path, info: dict[str, Any]) -> None:

@@ -279,6 +279,28 @@ def test_what_a_policy_expects_is_compared(write_dataset: Writer) -> None:
     assert "camera side" in findings[1].problem
 
 
+def test_a_dataset_without_episodes_or_without_a_state(write_dataset: Writer) -> None:
+    assert [f.problem for f in found(write_dataset([], "v2.1"))] == ["There is no episode."]
+    root = write_dataset(good(), name="stateless")
+    path = root / "meta/info.json"
+    path.write_text(path.read_text().replace('"observation.state"', '"observation.other"'))
+    assert [(f.code, f.severity) for f in found(root)] == [("missing", "error")]
+
+
+def test_an_episode_of_one_frame_is_only_short(write_dataset: Writer) -> None:
+    findings = found(write_dataset([*good(), episode(4, 1)], "v2.1"))
+    assert [(f.code, f.episode, f.frame) for f in findings] == [("short", 4, 0)]
+
+
+def test_statistics_that_are_no_numbers_do_not_fit(write_dataset: Writer) -> None:
+    root = write_dataset(good())
+    path = root / "meta/stats.json"
+    stats = json.loads(path.read_text())
+    stats["action"]["std"][2] = float("nan")
+    path.write_text(json.dumps(stats))
+    assert [f.code for f in found(root)] == ["statistics"]
+
+
 def test_needs_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigError, match="make no sample"):
         Needs(history=-1)

@@ -1,5 +1,6 @@
 """What the writer writes: readable, whole after kill -9, and the same bytes for the same frames."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -169,6 +170,26 @@ def test_a_crash_between_any_two_files_leaves_whole_episodes(
         write(again, 3, 2, "stack")
     assert LeRobotDataset(root).episodes.lengths.tolist() == [4, 5][:finished] + [3]
     assert LeRobotDataset(root).instruction(finished, 0) == "stack"
+
+
+@pytest.mark.parametrize("about", [ABOUT, VIDEO], ids=["image", "video"])
+def test_a_full_disk_is_said_and_finished_episodes_are_kept(
+    about: Description, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "set"
+    with DatasetWriter(root, about) as writer:
+        write(writer, 3, 0)
+        with monkeypatch.context() as patched:
+
+            def full(path: Path, target: Path) -> Path:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            patched.setattr(Path, "replace", full)
+            with pytest.raises(DataError, match=r"No space left on device.*finished episodes are kept"):
+                write(writer, 3, 1)
+        assert writer.episodes == 1
+        write(writer, 4, 1)
+    assert LeRobotDataset(root).episodes.lengths.tolist() == [3, 4]
 
 
 def test_an_unfinished_episode_is_thrown_away_on_request_and_on_close(tmp_path: Path) -> None:
