@@ -264,6 +264,8 @@ class TrainConfig:
             `finetune` train everything that has a rate, foresight sampled inside the pass.
         seed: of new weights, data order, crops and noise.
         precision: bfloat16 computes in it and keeps the weights in float32.
+        parallel: what several processes do: each holds everything, or gradients, moments, average and resting weights
+            are divided among them (fully sharded).
         threads: CPU threads of a process.
         datasets: of LeRobot; weights for all of them or for none. `cameras` renames `observation.images.NAME`, NAME
             being a camera of the policy.
@@ -274,6 +276,7 @@ class TrainConfig:
     optimiser: OptimiserConfig
     seed: int = 1
     precision: Precision = "float32"
+    parallel: Literal["replicate", "shard"] = "replicate"
     threads: int = 1
     start: StartConfig = field(default_factory=StartConfig)
     datasets: tuple[DatasetConfig, ...] = ()

@@ -49,6 +49,11 @@ class TrainedGroup:
         """Numbers that are trained."""
         return sum(parameter.numel() for parameter in self.parameters.values())
 
+    def of(self, network: F1Model) -> TrainedGroup:
+        """The same group with the parameters that the network has by now."""
+        present = dict(network.named_parameters())
+        return TrainedGroup(self.name, self.rate, {name: present[name] for name in self.parameters})
+
 
 def group_of(name: str) -> Group | None:
     """Group of a network's parameter; None for the visual tokenizer."""

@@ -27,14 +27,16 @@ from f1_ros.errors import CheckpointError, ConfigError, TrainingError
 from f1_ros.model.f1 import F1Model
 from f1_ros.train.batches import Batches, Draws
 from f1_ros.train.checkpoints import Checkpoint, Checkpoints
-from f1_ros.train.finetune_config import ForesightConfig, TrainConfig
+from f1_ros.train.finetune_config import ForesightConfig, TrainConfig, require
 from f1_ros.train.held_out import HeldOut
 from f1_ros.train.identity import difference, run_identity
 from f1_ros.train.metrics import LossWatch, MetricsLog
 from f1_ros.train.objective import Objective, stage_network_config
 from f1_ros.train.schedule import MovingAverage, cosine_rate
+from f1_ros.train.sharding import divided_as, gathered, shard, whole
 from f1_ros.train.trainables import add_adapters, merge_adapters, optimiser_groups, select
 
+_FOREIGN = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _HELD_OUT_SEED = 0
 
@@ -73,19 +75,30 @@ class Trainer:
         torch.set_num_threads(config.threads)
         # Precision is the objective's own business: Accelerate would keep one for the whole process.
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+        kind = self.accelerator.distributed_type.value
+        require(
+            kind not in _FOREIGN,
+            f"Accelerate is set up for {kind}, which divides modules that F1's experts are called around.",
+            "Start with torchrun, and set `parallel: shard` to divide weights among processes.",
+        )
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         self._released_config = network.config
         network.config = stage_network_config(network.config, config.stage)
         torch.manual_seed(config.seed)  # of new adapters
         self.adapters = add_adapters(network, config.lora) if config.lora is not None else None
         self.groups = select(network, config)
-        self.parameters = {name: p for group in self.groups for name, p in group.parameters.items()}
+        self.objective = Objective(network, config.stage, config.foresight, config.precision)
         settings = config.optimiser
+        self.sharded = config.parallel == "shard" and world > 1
+        if self.sharded:
+            shard(self.objective.to(self.accelerator.device), self.accelerator.device, world)
+            self.groups = [group.of(network) for group in self.groups]
+        self.parameters = {name: p for group in self.groups for name, p in group.parameters.items()}
         optimiser = torch.optim.AdamW(
             optimiser_groups(self.groups, settings.weight_decay), betas=(settings.beta1, settings.beta2)
         )
-        self.objective = Objective(network, config.stage, config.foresight, config.precision)
-        self.model, self.optimiser = self.accelerator.prepare(self.objective, optimiser)
+        self.optimiser = self.accelerator.prepare(optimiser)
+        self.model = self.objective if self.sharded else self.accelerator.prepare(self.objective)
         self.average = self._new_average()
         self.rows = settings.batch
         self.stride = settings.batch * world  # samples of all processes in one batch
@@ -172,7 +185,7 @@ class Trainer:
                 first, self.rows, self.config.seed, self.config.foresight, self.accelerator.device
             )
             last = turn == settings.accumulate - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+            with contextlib.nullcontext() if last or self.sharded else self.accelerator.no_sync(self.model):
                 parts = self.model(batch, draws)
                 self.accelerator.backward(parts["total"] / settings.accumulate)
             for name, value in parts.items():
@@ -180,7 +193,7 @@ class Trainer:
             loss = float(parts["total"].detach())
             if worst is None or not math.isfinite(loss) or loss > worst[0]:
                 worst = (loss, batch, draws)
-        norm = self.accelerator.clip_grad_norm_(self.parameters.values(), settings.clip)
+        norm = whole(self.accelerator.clip_grad_norm_(self.parameters.values(), settings.clip))
         means = self._mean(torch.stack([*sums.values()]))
         values: dict[str, Any] = {name: float(v) for name, v in zip(sums, means, strict=True)}
         values = {"loss": values.pop("total"), **values, "grad_norm": float(norm)}
@@ -220,29 +233,23 @@ class Trainer:
         self.objective.eval()
         main = self.accelerator.is_main_process
         path = self.folder / "pictures" / f"step-{step:08d}.png" if main and self.config.logging.pictures else None
-        with self._averaged():
+        with self._averaged(), gathered(self.objective):
             return self.held_out.evaluate(self.config.logging.pictures, path)
 
     def _save(self, step: int) -> None:
-        # All processes hold the same, so one writes.
+        # All processes have the same, or a share of it that all must hand over; one writes.
+        tensors = {f"weights/{name}": whole(p.detach()).cpu() for name, p in self.parameters.items()}
+        state = self.optimiser.optimizer.state
+        for name, parameter in self.parameters.items():
+            for moment in _MOMENTS:
+                tensors[f"{moment}/{name}"] = whole(state[parameter][moment].detach()).cpu()
+        if self.average is not None:
+            shadow = self.average.state_dict()["shadow"]
+            tensors |= {f"average/{name}": whole(shadow[_key(name)]).cpu() for name in self.parameters}
         if self.accelerator.is_main_process:
-            tensors = {f"weights/{name}": p.detach().cpu() for name, p in self.parameters.items()}
-            state = self.optimiser.optimizer.state
-            for name, parameter in self.parameters.items():
-                for moment in _MOMENTS:
-                    tensors[f"{moment}/{name}"] = state[parameter][moment].detach().cpu()
-            if self.average is not None:
-                shadow = self.average.state_dict()["shadow"]
-                tensors |= {f"average/{name}": shadow[_key(name)].cpu() for name in self.parameters}
-            self.checkpoints.save(
-                step,
-                tensors,
-                {
-                    "run": self.identity,
-                    "watch": self.watch.state(),
-                    "average_updates": self.average.updates if self.average is not None else 0,
-                },
-            )
+            updates = self.average.updates if self.average is not None else 0
+            note = {"run": self.identity, "watch": self.watch.state(), "average_updates": updates}
+            self.checkpoints.save(step, tensors, note)
         self.accelerator.wait_for_everyone()
 
     def _resume(self, previous: bool) -> int:
@@ -266,25 +273,29 @@ class Trainer:
     def _restore(self, checkpoint: Checkpoint) -> None:
         tensors = checkpoint.tensors
         for name, parameter in self.parameters.items():
-            parameter.copy_(tensors[f"weights/{name}"])
+            parameter.copy_(divided_as(tensors[f"weights/{name}"], parameter))
             self.optimiser.optimizer.state[parameter] = {
-                m: tensors[f"{m}/{name}"].to(parameter.device if m != "step" else "cpu") for m in _MOMENTS
+                m: tensors[f"{m}/{name}"] if m == "step" else divided_as(tensors[f"{m}/{name}"], parameter)
+                for m in _MOMENTS
             }
         if self.average is not None:
-            self.average.load_state_dict(
-                {
-                    "updates": checkpoint.state["average_updates"],
-                    "shadow": {_key(n): tensors[f"average/{n}"].to(p.device) for n, p in self.parameters.items()},
-                }
-            )
+            shadow = {_key(n): divided_as(tensors[f"average/{n}"], p) for n, p in self.parameters.items()}
+            self.average.load_state_dict({"updates": checkpoint.state["average_updates"], "shadow": shadow})
         self.watch.restore(checkpoint.state["watch"])
 
     def _finished(self) -> F1Model:
         self._swap_average()
         if self.adapters is not None:
-            merge_adapters(self.adapters)
-        self.network.config = self._released_config
-        return self.network.requires_grad_(False).eval()
+            with gathered(self.objective):
+                merge_adapters(self.adapters)
+        network = self.network
+        if self.sharded:
+            with torch.device("meta"):
+                network = F1Model(self.network.config)
+            weights = {name: whole(tensor) for name, tensor in self.network.state_dict().items()}
+            network.load_state_dict(weights, assign=True)
+        network.config = self._released_config
+        return network.requires_grad_(False).eval()
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:

@@ -23,11 +23,11 @@ from f1_ros.model.f1 import F1Model
 RIG = Path(__file__).parent / "tuning_rig.py"
 
 
-def start(folder: Path, environment: dict[str, str] | None = None, **sections: Any) -> subprocess.Popen[bytes]:
-    """A run in a process of its own."""
+def start(jobs: list[dict[str, Any]], environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """`tuning_rig.run_jobs` in a process of its own."""
     root = str(RIG.parents[2])
     return subprocess.Popen(
-        [sys.executable, str(RIG), str(folder), json.dumps(sections)],
+        [sys.executable, str(RIG), json.dumps(jobs)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root, **(environment or {})},
         stdout=subprocess.DEVNULL,
     )
@@ -123,7 +123,13 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path: Path) -> None:
         assert small == pytest.approx(large, rel=1e-5)
 
 
-def test_two_processes_equal_one_with_the_doubled_batch(tmp_path: Path) -> None:
+SHARDED = {"parallel": "shard", "lora": {"groups": ["language"], "rank": 2}, "logging": {"save_every": 3}}
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs in two processes: `replicated`, and `sharded`, which was once stopped and went on."""
+    folder = tmp_path_factory.mktemp("two")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -133,27 +139,43 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path: Path) -> None:
         "MASTER_PORT": str(port),
         "ACCELERATE_USE_CPU": "true",
     }
-    two = tmp_path / "two"
-    processes = [
-        start(two, {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}, optimiser={"batch": 2})
-        for rank in range(2)
+    jobs = [
+        {"folder": str(folder / "replicated"), "sections": {"optimiser": {"batch": 2}}},
+        {"folder": str(folder / "sharded"), "sections": {**SHARDED, "optimiser": {"batch": 2}}, "again": True},
     ]
-    tiny_trainer(tmp_path / "one", settings(optimiser={"batch": 4})).run()
-    assert [process.wait(120) for process in processes] == [0, 0]
-    single, double = losses(tmp_path / "one"), losses(two)
+    processes = [start(jobs, {**environment, "RANK": str(r), "LOCAL_RANK": str(r)}) for r in range(2)]
+    assert [process.wait(200) for process in processes] == [0, 0]
+    return folder
+
+
+@pytest.mark.parametrize(("name", "sections"), [("replicated", {}), ("sharded", SHARDED)])
+def test_two_processes_equal_one_with_the_doubled_batch(
+    two_processes: Path, tmp_path: Path, name: str, sections: dict[str, Any]
+) -> None:
+    two = two_processes / name
+    network = tiny_trainer(tmp_path, settings(optimiser={"batch": 4}, **sections)).run()
+    single, double = losses(tmp_path), losses(two)
     assert len(single) == 6
     for one, both in zip(single, double, strict=True):
         assert both[1] == pytest.approx(one[1], abs=1e-5)
         assert both[2] == pytest.approx(one[2], rel=1e-4)
-    held_out = [lines(folder, "held_out")[1] for folder in (tmp_path / "one", two)]
+    held_out = [lines(folder, "held_out")[1] for folder in (tmp_path, two)]
     assert held_out[1]["loss"] == pytest.approx(held_out[0]["loss"], abs=1e-5)
     assert held_out[1]["action_error"]["by_step"] == pytest.approx(held_out[0]["action_error"]["by_step"], abs=1e-5)
+    result, expected = load_file(two / "network.safetensors"), network.state_dict()
+    assert set(result) == set(expected)
+    assert max(float((result[name] - expected[name]).abs().max()) for name in result) < 1e-4
+
+
+def test_a_sharded_run_goes_on_as_if_nothing_had_happened(two_processes: Path) -> None:
+    first, again = (json.loads((two_processes / "sharded" / f"losses{i}.json").read_text()) for i in range(2))
+    assert again == first
 
 
 def test_a_run_killed_with_9_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     sections = {"optimiser": {"steps": 24}, "logging": {"save_every": 3, "held_out_every": 24}}
     killed = tmp_path / "killed"
-    process = start(killed, **sections)
+    process = start([{"folder": str(killed), "sections": sections}])
     while not (killed / "metrics.jsonl").exists() or len(lines_so_far(killed)) < 8:
         assert process.poll() is None
         time.sleep(0.01)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 from f1_ros.config import parse
 from f1_ros.data.samples import Sample
@@ -147,10 +149,21 @@ def losses(folder: Path) -> list[tuple[int, float, float]]:
     return [(row["step"], row["loss"], row["grad_norm"]) for row in lines(folder)]
 
 
-def main(argv: Sequence[str]) -> None:
-    """FOLDER SECTIONS(json): run, as a process of its own."""
-    tiny_trainer(Path(argv[0]), settings(**json.loads(argv[1]))).run()
+def run_jobs(jobs: Sequence[Mapping[str, Any]]) -> None:
+    """Runs one after the other; each leaves FOLDER/network.safetensors. With "again" the newest checkpoint is lost and
+    the run goes on from the one before it."""
+    for job in jobs:
+        folder = Path(job["folder"])
+        for attempt in range(2 if job.get("again") else 1):
+            trainer = tiny_trainer(folder, settings(**job["sections"]))
+            if attempt and trainer.accelerator.is_main_process:
+                shutil.rmtree(max((folder / "checkpoints").iterdir()))
+            trainer.accelerator.wait_for_everyone()
+            network = trainer.run()
+            if trainer.accelerator.is_main_process:
+                (folder / f"losses{attempt}.json").write_text(json.dumps(losses(folder)))
+                save_file(network.state_dict(), folder / "network.safetensors")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_jobs(json.loads(sys.argv[1]))
