@@ -65,7 +65,7 @@ def test_a_policy_is_found_from_here_or_below_the_share_folder(tmp_path: Path, m
 
 
 def test_no_node_overwrites_what_rclpy_keeps_in_it(ros) -> None:
-    # rclpy goes by what is in `_subscriptions`, `_timers` and the like: overwritten, the node is deaf, its clock stands.
+    # rclpy goes by what is in `_subscriptions`, `_timers` and others: overwritten, the node is deaf, its clock stands.
     kept = {*vars(ros.node), *dir(LifecycleNode)}
     found = []
     for path in Path(f1_ros.nodes.__path__[0]).glob("*.py"):
