@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.data.embodiment import AnyEmbodiment
-from f1_ros.data.lerobot import LeRobotDataset
+from f1_ros.data.lerobot import CACHE_BYTES, LeRobotDataset
 from f1_ros.data.samples import Sample, SampleSource, SampleSpec
 from f1_ros.data.video import Picture
 from f1_ros.errors import ConfigError, DataError
@@ -209,7 +209,7 @@ def mixture(configs: Sequence[DatasetConfig], spec: SampleSpec, split: Split) ->
     """
     sources = []
     for number, config in enumerate(configs):
-        dataset = LeRobotDataset(config.path)
+        dataset = LeRobotDataset(config.path, cache_bytes=CACHE_BYTES // len(configs))
         episodes = split_episodes(len(dataset.episodes), config.held_out, split)
         source = EpisodeSamples(dataset, spec, episodes, config, number)
         if not len(source):
