@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from f1_ros.cli.report import Report, Result
 from f1_ros.errors import ConfigError
 from f1_ros.paths import share_dir
 
@@ -55,6 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     run.add_argument(
         "--resume-previous", action="store_true", help="go on from the checkpoint before the newest, which is damaged"
     )
+    run.add_argument("--json", type=Path, metavar="FILE", help="write the last held-out figures")
     run.add_argument("--quiet", action="store_true", help="no progress bar")
     run.set_defaults(run=run_config)
     belt = group.add_parser("belt", help="the belt policy, from nothing; goes on where an earlier run stopped")
@@ -83,7 +85,19 @@ def run_config(args: argparse.Namespace) -> int:
     policy = FineTuneRun(config, args.out, quiet=args.quiet).run(previous=args.resume_previous)
     if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
         print(f"policy written to {policy}", flush=True)
+        _report(path, args.out).write(args.json)
     return 0
+
+
+def _report(config: Path, out: Path) -> Report:
+    """The figures of a run's last held-out evaluation."""
+    from f1_ros.train.metrics import METRICS_FILE, read_metrics
+
+    last = [row for row in read_metrics(out / METRICS_FILE) if row["kind"] == "held_out"][-1]
+    figures = {name: value for name, value in last.items() if isinstance(value, float)}
+    figures |= {f"action_error/{name}": v for name, v in last.get("action_error", {}).get("by_joint", {}).items()}
+    results = [Result(name, value) for name, value in figures.items()]
+    return Report(f"f1-ros train {config}", results, {"policy": out / "policy", "step": last["step"]})
 
 
 def run_belt(args: argparse.Namespace) -> int:

@@ -156,7 +156,7 @@ def _normaliser(statistics: Statistics, key: str, size: int, names: Sequence[str
     if key not in statistics:
         raise ConfigError(
             f"The statistics have no '{key}'.",
-            remedy="Compute them with `f1-ros data stats`, or set data.statistics to 'start'.",
+            remedy="Compute them with `f1-ros data stats --write`, or set data.statistics to 'start'.",
         )
     normaliser = Normaliser.from_stats(statistics[key], size, key)
     if normaliser.dim != len(names):

@@ -234,13 +234,14 @@ def statistics_of(config: DatasetConfig, run: TrainConfig) -> Statistics:
     if not path.is_file():
         raise ConfigError(
             f"{path} is missing: data.statistics is 'dataset'.",
-            remedy=f"Compute them: `f1-ros data stats {config.path}`.",
+            remedy=f"Compute them: `f1-ros data stats {config.path} --write`.",
         )
     entries = _read_statistics(path)
     missing = [key for key in KEYS if key not in entries]
     if missing:
         raise ConfigError(
-            f"{path} has no statistics of '{missing[0]}'.", remedy=f"Compute them: `f1-ros data stats {config.path}`."
+            f"{path} has no statistics of '{missing[0]}'.",
+            remedy=f"Compute them: `f1-ros data stats {config.path} --write`.",
         )
     out: dict[str, Mapping[str, Any]] = {}
     for key in KEYS:

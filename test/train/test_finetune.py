@@ -73,8 +73,11 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_a_configuration_becomes_a_policy_that_runs(place: Path) -> None:
-    assert train() == 0
+    assert train("--json", "report.json") == 0
     assert [row["step"] for row in lines(place / "out")] == [1, 2, 3]
+    report = json.loads((place / "report.json").read_text())
+    assert (report["ok"], report["step"], report["policy"]) == (True, 3, "out/policy")
+    assert {"loss", "flow", "accuracy/1x1", "action_error/gripper"} <= {r["name"] for r in report["results"]}
     engine = open_engine(place / "out" / "policy")
     engine.warm_up()
     stats = json.loads((place / "out" / "policy" / "stats.json").read_text())
@@ -121,7 +124,7 @@ def test_missing_statistics_are_refused(place: Path, capsys: pytest.CaptureFixtu
     (place / "data" / "meta" / "stats.json").unlink()
     error = refused(capsys)
     assert "data/meta/stats.json is missing: data.statistics is 'dataset'." in error
-    assert "Remedy: Compute them: `f1-ros data stats data`." in error
+    assert "Remedy: Compute them: `f1-ros data stats data --write`." in error
     (place / "data" / "meta" / "stats.json").write_text('{"action": {}}')
     assert "no statistics of 'observation.state'" in refused(capsys)
 
