@@ -154,8 +154,12 @@ class RateLoop:
             if now + period // 2 > deadline:
                 self._sleep_until(now + period // 2, stop)
 
+    def begin_account(self) -> None:
+        """Count from now on; call it in a tick. A process that has just started loads what it needs, and is late."""
+        self._measured = self._ticks = self._missed = self._late = 0
+
     def stats(self) -> LoopStats:
-        """The account so far; the period error over the last `window` ticks."""
+        """The account since it began; the period error over the last `window` ticks."""
         errors = self._errors_ns[: min(self._measured, len(self._errors_ns))] * 1e-9
         p50, p99, p999, most = (
             (float(x) for x in (*np.quantile(errors, (0.5, 0.99, 0.999)), errors.max()))

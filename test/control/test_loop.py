@@ -7,7 +7,7 @@ import time
 import pytest
 
 from f1_ros.control.clock import WallClock
-from f1_ros.control.loop import RateLoop, SystemMonotonic, enter_realtime
+from f1_ros.control.loop import LoopStats, RateLoop, SystemMonotonic, enter_realtime
 from f1_ros.errors import ConfigError
 
 MS = 1_000_000
@@ -99,6 +99,25 @@ def test_statistics_look_back_on_a_window() -> None:
     assert loop.stats().period_error_max_s == pytest.approx(0.004)
     loop.run(lambda ros_ns: None, lambda: fake.now >= 800 * MS)
     assert loop.stats().period_error_max_s == 0.0
+
+
+def test_the_account_can_begin_after_a_slow_start() -> None:
+    fake = FakeTime()
+    loop = RateLoop(PERIOD, Line(), monotonic=fake)
+
+    def tick(_: int) -> None:
+        if fake.now == 0:
+            fake.now += 35 * MS
+        if fake.now == 100 * MS:
+            before.append(loop.stats())
+            loop.begin_account()
+
+    before: list[LoopStats] = []
+    loop.run(tick, lambda: fake.now >= 200 * MS)
+    assert before[0].missed == 2
+    stats = loop.stats()
+    assert (stats.missed, stats.late, stats.period_error_max_s) == (0, 0, 0.0)
+    assert stats.ticks < before[0].ticks + 10
 
 
 def test_stop_is_heard_within_a_tenth_of_a_second_even_at_a_low_rate() -> None:
