@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from f1_ros.data.samples import Sample
@@ -55,20 +56,44 @@ class Batches:
         file: layout and action representation of the policy.
         statistics: by dataset, in the order of `Sample.dataset`.
         language: tokenizer of the instructions.
+        other_robots: whether datasets after the first may have another number of joints than the policy's layout, as
+            in pre-training; their actions are then taken as they are.
 
     Raises:
         ConfigError: if statistics are missing, or of another number of joints than the policy's layout.
     """
 
     def __init__(
-        self, config: F1Config, file: PolicyFile, statistics: Sequence[Statistics], language: LanguageTokenizer
+        self,
+        config: F1Config,
+        file: PolicyFile,
+        statistics: Sequence[Statistics],
+        language: LanguageTokenizer,
+        *,
+        other_robots: bool = False,
     ) -> None:
         self.config, self.file, self.statistics = config, file, tuple(statistics)
         self._language = language
         self._tokens: dict[str, tuple[Tensor, Tensor]] = {}
         spec = file.spec
-        self.states = [_normaliser(s, "observation.state", config.max_state_dim, spec.state_names) for s in statistics]
-        self.actions = [_normaliser(s, "action", config.max_action_dim, spec.action_names) for s in statistics]
+        layout = (len(spec.state_names), len(spec.action_names))
+        self.states = [_normaliser(s, "observation.state", config.max_state_dim) for s in statistics]
+        self.actions = [_normaliser(s, "action", config.max_action_dim) for s in statistics]
+        dims = [(state.dim, action.dim) for state, action in zip(self.states, self.actions, strict=True)]
+        self.in_layout = [own == layout for own in dims]
+        """Whether a dataset, by number, has the policy's layout."""
+        wrong = [i for i, fits in enumerate(self.in_layout) if not fits and not (other_robots and i > 0)]
+        if wrong:
+            raise ConfigError(
+                f"Dataset {wrong[0]} has {dims[wrong[0]][0]} states and {dims[wrong[0]][1]} actions, the policy's "
+                f"layout {layout[0]} ({', '.join(spec.state_names)}) and {layout[1]} ({', '.join(spec.action_names)}).",
+                remedy="Use a dataset of this robot, or write the layout that the dataset has into policy.spec.",
+            )
+        if not all(self.in_layout) and any(file.relative_actions):
+            raise ConfigError(
+                "relative_actions are of the policy's layout, which not all datasets have.",
+                remedy="Make policy.relative_actions false for training on several robots.",
+            )
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """Tensors of a batch.
@@ -85,8 +110,9 @@ class Batches:
             images.append(np.stack([*sample.images, *before]))
             present.append(np.concatenate([sample.present, np.repeat(sample.present[:1], len(past))]))
             states.append(self.states[sample.dataset].normalise(sample.state))
-            relative = self.file.to_network(sample.actions, sample.state)
-            actions.append(self.actions[sample.dataset].normalise(relative))
+            fits = self.in_layout[sample.dataset]
+            given = self.file.to_network(sample.actions, sample.state) if fits else sample.actions
+            actions.append(self.actions[sample.dataset].normalise(given))
         words = [self._tokenise(sample.instruction) for sample in samples]
         return {
             "images": torch.from_numpy(np.stack(images)),
@@ -136,15 +162,10 @@ class Batches:
         near = spec.trained_near_steps if torch.rand((), generator=generator) < 0.5 else 0
         return step_times(time, committed, chunk, near=near, flow_steps=self.config.num_steps)
 
-    def to_robot(self, actions: Tensor, samples: Sequence[Sample]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """The network's actions (B, chunk, A) as absolute ones (B, chunk, joints), rad and m."""
-        numbers = actions.detach().float().cpu().numpy()
-        return np.stack(
-            [
-                self.file.from_network(self.actions[sample.dataset].denormalise(row), sample.state)
-                for row, sample in zip(numbers, samples, strict=True)
-            ]
-        )
+    def to_robot(self, actions: Tensor, sample: Sample) -> NDArray[np.float64]:
+        """The network's actions (chunk, A) as absolute ones (chunk, joints), rad and m; for the policy's layout."""
+        numbers = self.actions[sample.dataset].denormalise(actions.detach().float().cpu().numpy())
+        return self.file.from_network(numbers, sample.state)
 
     def _tokenise(self, instruction: str) -> tuple[Tensor, Tensor]:
         if instruction not in self._tokens:
@@ -152,17 +173,10 @@ class Batches:
         return self._tokens[instruction]
 
 
-def _normaliser(statistics: Statistics, key: str, size: int, names: Sequence[str]) -> Normaliser:
+def _normaliser(statistics: Statistics, key: str, size: int) -> Normaliser:
     if key not in statistics:
         raise ConfigError(
             f"The statistics have no '{key}'.",
             remedy="Compute them with `f1-ros data stats --write`, or set data.statistics to 'start'.",
         )
-    normaliser = Normaliser.from_stats(statistics[key], size, key)
-    if normaliser.dim != len(names):
-        raise ConfigError(
-            f"The statistics of '{key}' have {normaliser.dim} numbers, the policy's layout has {len(names)}: "
-            f"{', '.join(names)}.",
-            remedy="Use a dataset of this robot, or write the layout that the dataset has into policy.spec.",
-        )
-    return normaliser
+    return Normaliser.from_stats(statistics[key], size, key)

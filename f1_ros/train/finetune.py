@@ -66,8 +66,8 @@ class FineTuneRun:
             dataclasses.replace(d, instruction=d.instruction or self.file.spec.default_instruction)
             for d in config.datasets
         )
-        for dataset in self.datasets:
-            check_dataset(dataset, self.file.spec)
+        for number, dataset in enumerate(self.datasets):
+            check_dataset(dataset, self.file.spec, any_rate=self._other_robots and number > 0)
         self.statistics = [statistics_of(dataset, config) for dataset in self.datasets]
 
     def run(self, *, previous: bool = False) -> Path:
@@ -86,6 +86,7 @@ class FineTuneRun:
             self.file,
             self.statistics,
             LanguageTokenizer(language, network_shape.tokenizer_max_length, network_shape.und.vocab_size),
+            other_robots=self._other_robots,
         )
         network, report = starting_network(config, network_shape)
         trainer = Trainer(
@@ -106,6 +107,11 @@ class FineTuneRun:
         if trainer.accelerator.is_main_process:
             write_policy(policy, network, self.file, self.statistics[0], language)
         return policy
+
+    @property
+    def _other_robots(self) -> bool:
+        """Whether datasets after the first may be of other robots: what is learnt of them helps the first one's."""
+        return self.config.stage != "finetune"
 
     def samples(self, split: Literal["train", "held_out"], *, random_crop: bool) -> Mixture:
         """The samples of a split."""
@@ -198,8 +204,8 @@ def sample_spec(spec: PolicySpec, *, random_crop: bool) -> SampleSpec:
     )
 
 
-def check_dataset(config: DatasetConfig, spec: PolicySpec) -> None:
-    """Refuse a dataset of another rate, or with episodes too short for the chunk.
+def check_dataset(config: DatasetConfig, spec: PolicySpec, *, any_rate: bool = False) -> None:
+    """Refuse a dataset of another rate (unless any will do), or with episodes too short for the chunk.
 
     Raises:
         ConfigError: naming key and remedy. DataError: if the dataset cannot be read.
@@ -207,7 +213,7 @@ def check_dataset(config: DatasetConfig, spec: PolicySpec) -> None:
     dataset = LeRobotDataset(config.path)
     step_s = 1.0 / dataset.info.fps
     require(
-        abs(step_s / spec.step_s - 1.0) < _RATE_TOLERANCE,
+        any_rate or abs(step_s / spec.step_s - 1.0) < _RATE_TOLERANCE,
         f"{config.path} has {dataset.info.fps:g} frames a second, policy.spec.step_s is {spec.step_s:g} s "
         f"({1.0 / spec.step_s:g} a second).",
         f"Set policy.spec.step_s to {step_s:g}, or use a dataset of the policy's rate.",

@@ -66,7 +66,7 @@ class HeldOut:
         Returns:
             "loss", "flow", "foresight", "accuracy/1x1", ... as `Objective` has them, and but for stage world_model
             "action_error" with "by_joint" (mean absolute error by the action's name, rad or m) and "by_step" (mean over
-            the joints, by step of the chunk); steps past an episode's end do not count.
+            the joints, by step of the chunk); steps past an episode's end and robots of another layout do not count.
         """
         parts: dict[str, Tensor] = {}
         errors = torch.zeros(self._chunk, self._joints, dtype=torch.float64)
@@ -120,10 +120,11 @@ class HeldOut:
         return network.sample_actions(prefix, batch["state"], draws.noise * file.noise_scale), codes
 
     def _add_errors(self, errors: Tensor, counted: Tensor, actions: Tensor, samples: Sequence[Sample]) -> None:
-        predicted = self.batches.to_robot(actions, samples)
-        for row, sample in zip(predicted, samples, strict=True):
+        for row, sample in zip(actions, samples, strict=True):
+            if not self.batches.in_layout[sample.dataset]:
+                continue
             valid = ~sample.action_is_pad
-            errors[valid] += torch.from_numpy(np.abs(row - sample.actions)[valid])
+            errors[valid] += torch.from_numpy(np.abs(self.batches.to_robot(row, sample) - sample.actions)[valid])
             counted[valid] += 1.0
 
     def _action_error(self, errors: Tensor, counted: Tensor) -> dict[str, Any]:

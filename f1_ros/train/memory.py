@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -47,6 +48,7 @@ class Memory:
         return self.weights + self.gradients + self.moments + self.average + self.activations
 
 
+@cache
 def parameter_counts(config: F1Config) -> dict[Group | None, tuple[int, int]]:
     """Numbers of each group, all and those that a loss depends on; None is the frozen visual tokenizer."""
     with torch.device("meta"):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from f1_ros.errors import CheckpointError
@@ -54,6 +54,7 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     assert store.steps() == [3]
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 255), st.sampled_from(["tensors.safetensors", "state.json"]))
 def test_tensors_are_never_other_than_what_was_written(tmp_path_factory, place: int, change: int, name: str) -> None:
     store = Checkpoints(tmp_path_factory.mktemp("run"))

@@ -36,14 +36,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def record(folder: Path, lengths: list[int], fps: int = 10) -> None:
-    names = tuple(POLICY["spec"]["state_names"])
+def record(
+    folder: Path, lengths: list[int], fps: int = 10, joints: tuple[str, ...] = ("joint1", "joint2", "gripper")
+) -> None:
     cameras = {"front": (24, 32), "wrist": (24, 32)}
-    about = Description(fps, "test", names, names, cameras, pictures="image")
+    about = Description(fps, "test", joints, joints, cameras, pictures="image")
     with DatasetWriter(folder, about) as writer:
         for episode, length in enumerate(lengths):
             for frame in range(length):
-                arm = np.array([frame * 0.1, np.sin(frame + episode), 0.02], np.float32)
+                arm = np.array([frame * 0.1, np.sin(frame + episode), 0.02, 0.5], np.float32)[: len(joints)]
                 view = np.full((24, 32, 3), 10 * frame, np.uint8)
                 writer.add_frame(arm, arm + np.float32(0.01), {"front": view, "wrist": view}, "pick the cube")
             writer.save_episode()
@@ -157,7 +158,21 @@ def test_another_layout_is_refused(place: Path, capsys: pytest.CaptureFixture[st
     policy["spec"]["action_names"] = ["joint1", "gripper"]
     policy["relative_actions"] = [False, False]
     configure(place, policy=policy)
-    assert "'action' have 3 numbers, the policy's layout has 2: joint1, gripper" in refused(capsys)
+    error = refused(capsys)
+    assert "Dataset 0 has 3 states and 3 actions, the policy's layout 3 (joint1, joint2, gripper)" in error
+    assert "and 2 (joint1, gripper)" in error
+
+
+def test_pre_training_takes_other_robots_at_other_rates(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(place / "other", [12, 12, 12], fps=5, joints=("a", "b", "c", "d"))
+    both = [{"path": "data", "weight": 1.0, "held_out": 0.25}, {"path": "other", "weight": 1.0, "held_out": 0.4}]
+    configure(place, datasets=both)
+    assert "other has 5 frames a second" in refused(capsys)
+    configure(place, datasets=both, stage="pretrain", logging={"held_out_batches": 4})
+    assert train() == 0
+    assert set(lines(place / "out", "held_out")[-1]["action_error"]["by_joint"]) == {"joint1", "joint2", "gripper"}
+    configure(place, datasets=both[::-1], stage="pretrain")
+    assert "Set policy.spec.step_s" in refused(capsys)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from tuning_rig import SETTINGS, settings
 
@@ -100,6 +101,7 @@ def test_a_wrong_change_is_refused(file: Path, change: str, words: str) -> None:
         load_train_config(file, [change])
 
 
+@settings_of_hypothesis(max_examples=20, deadline=None)
 @given(st.integers(1, 10**6), st.integers(1, 512), st.floats(1e-9, 1.0))
 def test_a_changed_value_arrives_as_it_was_written(steps: int, batch: int, rate: float) -> None:
     file = share_dir() / "config" / "train" / "stage3_finetune.yaml"
