@@ -6,6 +6,7 @@ are written; a run that resumes drops those after its checkpoint, so that each s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -15,6 +16,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from tqdm import tqdm
+
+from f1_ros.errors import TrainingError
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -47,7 +50,8 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-        self._file.close()
+        with contextlib.suppress(OSError):  # a line that did not fit is still in the buffer, and was told of
+            self._file.close()
         if self._board is not None:
             self._board.close()
 
@@ -57,9 +61,19 @@ class MetricsLog:
         self._bar.update()
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """Write a line; its plain numbers also go to TensorBoard."""
-        self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
-        self._file.flush()
+        """Write a line; its plain numbers also go to TensorBoard.
+
+        Raises:
+            TrainingError: if it cannot be written.
+        """
+        try:
+            self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise TrainingError(
+                f"{self.path} cannot be written ({error}).",
+                remedy="Make room, then start the same command again: it goes on from its newest checkpoint.",
+            ) from error
         if self._board is not None:
             for name, value in values.items():
                 if isinstance(value, int | float):

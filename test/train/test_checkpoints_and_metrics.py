@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f1_ros.errors import CheckpointError
+from f1_ros.errors import CheckpointError, TrainingError
 from f1_ros.train import checkpoints as module
 from f1_ros.train.checkpoints import Checkpoints
 from f1_ros.train.metrics import LossWatch, MetricsLog, read_metrics
@@ -105,18 +107,35 @@ def test_too_little_room_is_told_before_anything_is_written(kept: Checkpoints, m
     assert [path.name for path in sorted(kept.folder.iterdir())] == ["step-00000010", "step-00000020"]
 
 
-def test_a_disk_that_fills_up_leaves_the_older_ones(kept: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(tensors: object, path: Path) -> None:
-        path.write_bytes(b"a part of it")
-        raise OSError(errno.ENOSPC, "No space left on device")
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As on a disk that fills up: nothing grows beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    monkeypatch.setattr(module, "save_file", full)
-    with pytest.raises(CheckpointError, match="No space left"):
-        kept.save(30, TENSORS, {})
-    assert kept.steps() == [10, 20]
+
+def test_a_disk_that_fills_up_leaves_the_older_ones(kept: Checkpoints) -> None:
+    large = {"weights/a": torch.ones(50_000)}
+    with files_of_at_most(100_000), pytest.raises(CheckpointError, match="step-00000030 cannot be written"):
+        kept.save(30, large, {})
+    assert [path.name for path in sorted(kept.folder.iterdir())] == ["step-00000010", "step-00000020"]
     newest = kept.load()
     assert newest is not None
     assert newest.step == 20
+    kept.save(30, large, {})
+    assert kept.steps() == [10, 20, 30]
+
+
+def test_metrics_that_do_not_fit_stop_the_run_with_a_remedy(tmp_path: Path) -> None:
+    with files_of_at_most(100), MetricsLog(tmp_path, 0, 5, quiet=True) as log:
+        log.write("train", 1, {"loss": 0.5})
+        with pytest.raises(TrainingError, match=r"metrics.jsonl cannot be written .*Make room"):
+            log.write("train", 2, {"loss": 0.5, "text": "x" * 100})
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1]
 
 
 def test_metrics_of_steps_that_are_run_again_stand_once(tmp_path: Path) -> None:
