@@ -264,6 +264,8 @@ class TrainConfig:
             `finetune` train everything that has a rate, foresight sampled inside the pass.
         seed: of new weights, data order, crops and noise.
         precision: bfloat16 computes in it and keeps the weights in float32.
+        frozen_precision: of weights that are not trained. bfloat16 takes half the memory, needs `precision: bfloat16`,
+            and rounds them, in the result too.
         parallel: what several processes do: each holds everything, or gradients, moments, average and resting weights
             are divided among them (fully sharded).
         threads: CPU threads of a process.
@@ -276,6 +278,7 @@ class TrainConfig:
     optimiser: OptimiserConfig
     seed: int = 1
     precision: Precision = "float32"
+    frozen_precision: Precision = "float32"
     parallel: Literal["replicate", "shard"] = "replicate"
     threads: int = 1
     start: StartConfig = field(default_factory=StartConfig)
@@ -293,6 +296,11 @@ class TrainConfig:
             any(rates.of(group) is not None for group in GROUPS),
             "optimiser.rates is empty: nothing would be trained.",
             "Give at least one group a rate.",
+        )
+        require(
+            self.frozen_precision == "float32" or self.precision == "bfloat16",
+            "frozen_precision is bfloat16, but precision is float32.",
+            "Set precision to bfloat16 too, or leave frozen_precision out.",
         )
         if self.stage == "world_model":
             extra = [group for group in GROUPS if group != "generation" and rates.of(group) is not None]

@@ -82,7 +82,8 @@ class HeldOut:
             wanted = pictures if index == 0 and picture_path is not None else 0
             if self.objective.stage == "world_model" and not wanted:
                 continue
-            actions, codes = self._infer(batch, draws)
+            with self.objective.computing(self.device):
+                actions, codes = self._infer(batch, draws)
             if actions is not None:
                 self._add_errors(errors, counted, actions, samples)
             if wanted and codes is not None and picture_path is not None:

@@ -1,6 +1,7 @@
 """How much memory a training run takes, from the shapes of its network, without building it.
 
-    weights       4 bytes a number, also with bfloat16 (the master copy), and then 2 more for the copy that computes
+    weights       4 bytes a number, also with bfloat16 (the master copy), and then 2 more for the copy that computes;
+                  2 for frozen ones that are kept in bfloat16
     gradients     4 bytes a trained number
     moments       8 bytes a trained number (AdamW's two)
     average       4 bytes a trained number, if there is a moving average
@@ -78,6 +79,7 @@ def estimate(
     average: bool = True,
     trained: Collection[Group] | None = None,
     trained_numbers: int | None = None,
+    frozen_precision: Precision = "float32",
 ) -> Memory:
     """Memory of a training process.
 
@@ -88,18 +90,22 @@ def estimate(
         images: camera images of a sample, past ones included.
         batch: samples that a process takes at once.
         average: whether there is a moving average.
-        trained: groups whose own weights are trained; all of the stage's if not given.
+        trained: groups that are trained, through adapters too: an adapter needs its layer's input as its layer does;
+            all of the stage's if not given.
         trained_numbers: how many numbers are trained; all that those groups have if not given.
+        frozen_precision: of the weights that are not trained, the visual tokenizer's aside.
     """
     groups = stage_groups(config, stage) if trained is None else trained
     counts = parameter_counts(config)
     numbers = trained_numbers
     if numbers is None:
         numbers = sum(reached for group, (_, reached) in counts.items() if group in groups)
-    whole = sum(count for count, _ in counts.values())
-    computing = sum(reached for group, (_, reached) in counts.items() if group is not None)
+    tokenizer = counts[None][0] if None in counts else 0
+    frozen = sum(count for count, _ in counts.values()) - tokenizer - numbers
+    mixed = precision == "bfloat16"
+    frozen_bytes = 2.0 if frozen_precision == "bfloat16" else 6.0 if mixed else 4.0
     return Memory(
-        weights=4.0 * whole + (2.0 * computing if precision == "bfloat16" else 0.0),
+        weights=4.0 * tokenizer + frozen_bytes * frozen + (6.0 if mixed else 4.0) * numbers,
         gradients=4.0 * numbers,
         moments=8.0 * numbers,
         average=4.0 * numbers if average else 0.0,

@@ -44,7 +44,7 @@ class Objective(nn.Module):
         network: trained in place; its visual tokenizer is frozen here. Its `config` is that of the stage.
         stage: which losses.
         settings: weights, masks and sampling of the world model.
-        precision: what the network computes in while it is trained; losses are always float32.
+        precision: what the network computes in; foresight logits and losses are always float32.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class Objective(nn.Module):
             total, and where they exist flow, foresight (means over the batch), and accuracy/1x1, accuracy/2x2, ...:
             the share of each scale's tokens that the likeliest code gets right.
         """
-        with torch.autocast(batch["state"].device.type, torch.bfloat16, enabled=self._mixed):
+        with self.computing(batch["state"].device):
             return self._losses(batch, draws)
 
-    @property
-    def _mixed(self) -> bool:
-        return self.training and self.precision == "bfloat16"
+    def computing(self, device: torch.device) -> torch.autocast:
+        """The precision that the network computes in, as a context."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def _losses(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
         network = self.network

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from f1_ros.errors import ConfigError
@@ -164,3 +165,11 @@ def optimiser_groups(groups: list[TrainedGroup], weight_decay: float) -> list[di
                     }
                 )
     return out
+
+
+@torch.no_grad()
+def set_frozen_precision(network: F1Model, dtype: torch.dtype) -> None:
+    """Keep the experts' and the vision tower's frozen matrices in this type, in place; all else stays in float32."""
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad and parameter.ndim > 1 and name.startswith(("vision.", "und.", "gen.", "act.")):
+            parameter.data = parameter.data.to(dtype)

@@ -34,7 +34,7 @@ from f1_ros.train.metrics import LossWatch, MetricsLog
 from f1_ros.train.objective import Objective, stage_network_config
 from f1_ros.train.schedule import MovingAverage, cosine_rate
 from f1_ros.train.sharding import divided_as, gathered, shard, whole
-from f1_ros.train.trainables import add_adapters, merge_adapters, optimiser_groups, select
+from f1_ros.train.trainables import add_adapters, merge_adapters, optimiser_groups, select, set_frozen_precision
 
 _FOREIGN = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -87,6 +87,8 @@ class Trainer:
         torch.manual_seed(config.seed)  # of new adapters
         self.adapters = add_adapters(network, config.lora) if config.lora is not None else None
         self.groups = select(network, config)
+        if config.frozen_precision == "bfloat16":
+            set_frozen_precision(network, torch.bfloat16)
         self.objective = Objective(network, config.stage, config.foresight, config.precision)
         settings = config.optimiser
         self.sharded = config.parallel == "shard" and world > 1
@@ -285,6 +287,7 @@ class Trainer:
 
     def _finished(self) -> F1Model:
         self._swap_average()
+        set_frozen_precision(self.network, torch.float32)
         if self.adapters is not None:
             with gathered(self.objective):
                 merge_adapters(self.adapters)

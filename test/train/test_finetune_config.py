@@ -48,6 +48,7 @@ RATES = SETTINGS["optimiser"]["rates"]
         ({"datasets": [{"path": "a", "weight": -1.0}]}, "weight is -1"),
         ({"data": {"normalisation": "minmax"}}, "data.normalisation"),
         ({"seed": -1}, "seed"),
+        ({"frozen_precision": "bfloat16"}, "frozen_precision is bfloat16, but precision is float32"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(sections: dict[str, Any], words: str) -> None:

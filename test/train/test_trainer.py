@@ -280,3 +280,24 @@ def test_bfloat16_keeps_weights_and_foresight_logits_in_float32(tmp_path: Path) 
     network = trainer.run()
     assert kinds == {("wm_out_proj", torch.float32), ("action_out_proj", torch.bfloat16)}
     assert {p.dtype for p in network.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("stage", ["finetune", "world_model"])
+def test_frozen_weights_can_be_kept_in_half_the_memory(tmp_path: Path, stage: str) -> None:
+    rates = {"generation": 1e-3} if stage == "world_model" else {"language": 1e-3, "action": 1e-3}
+    lora = {} if stage == "world_model" else {"lora": {"groups": ["language"], "rank": 2}}
+    sections = {"stage": stage, "optimiser": {"rates": rates, "steps": 3}, "precision": "bfloat16", **lora}
+    trainer = tiny_trainer(tmp_path / "half", settings(frozen_precision="bfloat16", **sections))
+    kinds = {n: p.dtype for n, p in trainer.network.named_parameters() if p.requires_grad or n.startswith("tokenizer.")}
+    assert set(kinds.values()) == {torch.float32}
+    frozen = [p for n, p in trainer.network.named_parameters() if n.startswith("und.layers") and n not in kinds]
+    assert {p.dtype for p in frozen if p.ndim > 1} == {torch.bfloat16}
+    half = trainer.run()
+    whole = tiny_trainer(tmp_path / "whole", settings(**sections)).run()
+    assert {p.dtype for p in half.parameters()} == {torch.float32}
+    for ours, theirs in zip(losses(tmp_path / "half"), losses(tmp_path / "whole"), strict=True):
+        assert ours[1] == pytest.approx(theirs[1], rel=0.05)
+    old = tiny_network().state_dict()
+    rounded = half.und.embed_tokens.weight
+    assert torch.equal(rounded, old["und.embed_tokens.weight"].bfloat16().float())
+    assert torch.equal(whole.und.embed_tokens.weight, old["und.embed_tokens.weight"])
