@@ -42,8 +42,8 @@ from f1_ros.robots.adapter import adapter_for
 from f1_ros.robots.profile import load_profile
 
 # From the moment the robot itself has been discovered, others have this long to be: only then is it known whether
-# someone else commands it. A loaded machine may take seconds to discover anything at all.
-DISCOVERY_S = 1.5
+# someone else commands it. Participants announce themselves every 3 s; on a loaded machine an announcement may be lost.
+DISCOVERY_S = 3.5
 WATCH_PERIOD_S = 0.5
 GRACE_S = 2.0
 """After the start nothing is called missing for so long: a system's nodes come up and find each other meanwhile."""
