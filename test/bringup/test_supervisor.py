@@ -87,7 +87,9 @@ def test_a_death_is_said_by_name_and_code_and_the_others_go_on(tmp_path: Path) -
 def test_the_death_of_a_process_that_others_need_ends_the_system(tmp_path: Path) -> None:
     with supervisor(tmp_path, spec("sleeper"), spec("failing", OnExit.END_SYSTEM)) as system:
         assert system.run() == 1
-        assert system.exit_codes == {"sleeper": -signal.SIGINT, "failing": 3}
+        assert system.exit_codes["failing"] == 3
+        # An interpreter that is still starting may swallow the interrupt; SIGTERM follows.
+        assert system.exit_codes["sleeper"] in (-signal.SIGINT, -signal.SIGTERM)
 
 
 def test_a_killed_process_is_said_with_its_signal(tmp_path: Path) -> None:
