@@ -155,7 +155,7 @@ class RateLoop:
                 self._sleep_until(now + period // 2, stop)
 
     def begin_account(self) -> None:
-        """Count from now on; call it in a tick. A process that has just started loads what it needs, and is late."""
+        """Count from the next tick on; call it in a tick. A process that has just started is late: it still loads."""
         self._measured = self._ticks = self._missed = self._late = 0
 
     def stats(self) -> LoopStats:

@@ -112,7 +112,7 @@ class ActionNode(ManagedNode):
         self._now_ns = 0
         self._widths: dict[str, tuple[float, int]] = {}
         self._rivals: set[str] = set()
-        self._robot_found = self._commanding = False
+        self._robot_found = False
         self._active_s = self._clear_since_s = time.monotonic()
         self._wanted_mode: Mode | None = Mode[str(self.value("initial_mode")).upper()]
         self._realtime: Realtime | None = None
@@ -199,6 +199,8 @@ class ActionNode(ManagedNode):
             command = self._controller.tick(now_ns, sending=bool(self._commands))
         if command is not None:
             self._send(command, now_ns)
+        if not self._commands:
+            self._loop.begin_account()  # what is late now, no robot sees
 
     def _take_states(self, now_ns: int) -> None:
         controller = self._controller
@@ -215,9 +217,6 @@ class ActionNode(ManagedNode):
 
     def _send(self, command: Command, now_ns: int) -> None:
         # The only place from which anything is sent to the robot; a `Command` comes out of the limiter alone.
-        if self._commands and not self._commanding:
-            self._commanding = True
-            self._loop.begin_account()  # what was late before, no robot has seen
         for arm in self._adapter.arm_commands(command.position, command.velocity):
             if arm.topic in self._commands:
                 publisher, message = self._commands[arm.topic]
