@@ -180,13 +180,9 @@ _GENIE_NAMES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Genie1(_Joints):
-    """AgiBot Genie-1: 16 numbers, left arm of 7, left gripper, right arm of 7, right gripper, as F1's own transform.
+class _GenieArms(_Joints):
+    """Both arms of a Genie-1 with their grippers."""
 
-    Open: the grippers' unit (0-120 mm, 0-1 and 35-120 are all seen) and their width. Look at your dataset's range.
-    """
-
-    kind: Literal["genie1"] = "genie1"
     width_m: float
 
     def _names(self) -> tuple[str, ...]:
@@ -197,20 +193,23 @@ class Genie1(_Joints):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgiBot(_Joints):
+class Genie1(_GenieArms):
+    """AgiBot Genie-1: 16 numbers, left arm of 7, left gripper, right arm of 7, right gripper, as F1's own transform.
+
+    Open: the grippers' unit (0-120 mm, 0-1 and 35-120 are all seen) and their width. Look at your dataset's range.
+    """
+
+    kind: Literal["genie1"] = "genie1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgiBot(_GenieArms):
     """AgiBot's datasets, recorded on the Genie-1's arms: the same 16 numbers, none of which is cut off.
 
     Datasets that keep both arms before both grippers need order [0..6, 14, 7..13, 15].
     """
 
     kind: Literal["agibot"] = "agibot"
-    width_m: float
-
-    def _names(self) -> tuple[str, ...]:
-        return _GENIE_NAMES
-
-    def _width(self) -> float:
-        return self.width_m
 
 
 @dataclass(frozen=True, kw_only=True)
