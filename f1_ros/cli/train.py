@@ -2,12 +2,14 @@
 
 f1-ros train CONFIG.yaml --out DIR     a training run that a configuration describes
 f1-ros train belt --out DIR            the belt policy, from nothing
+f1-ros train arms STUDY.yaml --out DIR policies that differ in one thing each
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from f1_ros.cli.report import Report, Result
 from f1_ros.errors import ConfigError
 from f1_ros.paths import share_dir
 
-PHASES = ("record", "tokenizer", "warm", "joint")
+PHASES = ("record", "tokenizer", "video", "warm", "joint")
+STUDY_PHASES = ("record", "tokenizer", "arms")
 RUN = "run"
 _SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -63,7 +66,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     belt.add_argument("--config", type=Path, help="training configuration (default: config/train/belt.yaml)")
     belt.add_argument("--out", type=Path, required=True, help="folder of the run; the policy ends up in OUT/policy")
     belt.add_argument("--phase", choices=PHASES, action="append", help="only this phase (may be repeated)")
+    belt.add_argument("--device", default="cpu", help="where to train: cpu (default) or cuda")
     belt.set_defaults(run=run_belt)
+    arms = group.add_parser("arms", help="policies that differ in one thing each; goes on where an earlier run stopped")
+    arms.add_argument("config", type=Path, help="the study, such as config/train/ablation.yaml")
+    arms.add_argument("--out", type=Path, required=True, help="folder of the study; policies end up in OUT/policies")
+    arms.add_argument("--arm", action="append", metavar="NAME", help="only this arm (may be repeated)")
+    arms.add_argument("--seed", action="append", type=int, help="only this training seed (may be repeated)")
+    arms.add_argument("--phase", choices=STUDY_PHASES, action="append", help="only this phase (may be repeated)")
+    arms.add_argument("--device", default="cpu", help="where to train: cpu (default) or cuda")
+    arms.add_argument("--together", type=int, default=1, help="policies that share the device at a time (default 1)")
+    arms.add_argument("--workers", type=int, help="processes that record (default: the study's)")
+    arms.set_defaults(run=run_arms)
 
 
 def run_config(args: argparse.Namespace) -> int:
@@ -107,14 +121,32 @@ def run_belt(args: argparse.Namespace) -> int:
     config = args.config or share_dir() / "config" / "train" / "belt.yaml"
     if not config.is_file():
         raise ConfigError(f"--config {config} is no file.", remedy="Give a training configuration.")
-    run = BeltRun(config, args.out)
+    run = BeltRun(config, args.out, device=args.device)
     actions = {
         "record": run.record,
         "tokenizer": run.train_tokenizer,
+        "video": run.train_video,
         "warm": run.train_warm,
         "joint": run.train_joint,
     }
     for phase in PHASES:
+        if args.phase is None or phase in args.phase:
+            print(f"== {phase}", flush=True)
+            actions[phase]()
+    return 0
+
+
+def run_arms(args: argparse.Namespace) -> int:
+    """Run the phases of a study that are asked for, in order."""
+    from f1_ros.train.arms import Study, load_study
+
+    study = Study(load_study(args.config), args.out, device=args.device, together=args.together)
+    actions: dict[str, Callable[[], None]] = {
+        "record": lambda: study.record(workers=args.workers),
+        "tokenizer": study.train_tokenizer,
+        "arms": lambda: study.run(args.arm, args.seed),
+    }
+    for phase in STUDY_PHASES:
         if args.phase is None or phase in args.phase:
             print(f"== {phase}", flush=True)
             actions[phase]()

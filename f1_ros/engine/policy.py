@@ -38,6 +38,7 @@ class PolicyFile:
             small, and would drown in the noise of far ones if all had one scale. Empty: 1 everywhere.
         noise_scale: scale of the noise that the flow starts from. 1 draws from all that was demonstrated; 0 gives about
             the mean, which is steadier where demonstrations agree.
+        foresight: whether foresight is predicted at run time; false for a policy that was trained without.
         foresight_top_k: how many of the likeliest codes foresight draws from; 1 is greedy, 0 takes them all.
         foresight_top_p: probability mass that it draws from.
     """
@@ -46,6 +47,7 @@ class PolicyFile:
     relative_actions: tuple[bool, ...]
     step_scale: tuple[float, ...] = ()
     noise_scale: float = 1.0
+    foresight: bool = True
     foresight_top_k: int = 900
     foresight_top_p: float = 0.95
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,10 @@ from f1_ros.errors import ConfigError
 from f1_ros.observe.observation import Observation
 
 Array = NDArray[np.float64]
+
+ForesightUse = Literal["own", "skipped", "shuffled"]
+"""What the action expert gets of foresight: what was predicted; nothing; or the predicted tokens, each scale's in
+random order. The last two show what a policy makes of its foresight."""
 
 
 @dataclass(frozen=True)

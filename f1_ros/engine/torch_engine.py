@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from f1_ros.engine.policy import STATS_FILE, load_policy_file
-from f1_ros.engine.protocol import Array, Foresight, InferenceResult, PolicySpec
+from f1_ros.engine.protocol import Array, Foresight, ForesightUse, InferenceResult, PolicySpec
 from f1_ros.errors import CheckpointError, ConfigError, EngineError
 from f1_ros.model.checkpoint import load_policy_network
 from f1_ros.model.config import KeypointConvConfig
+from f1_ros.model.f1 import Prefix
 from f1_ros.model.language import LanguageTokenizer
 from f1_ros.observe.normalise import Normaliser
 from f1_ros.observe.observation import Observation
@@ -33,7 +34,7 @@ class TorchEngine:
     the cache.
     """
 
-    def __init__(self, policy_dir: Path, *, threads: int = 1) -> None:
+    def __init__(self, policy_dir: Path, *, threads: int = 1, foresight: ForesightUse = "own") -> None:
         if threads < 1:
             raise ConfigError(f"threads is {threads}.", remedy="Give at least 1.")
         self._file = load_policy_file(policy_dir)
@@ -53,6 +54,13 @@ class TorchEngine:
                 f"{len(spec.past_images)} past images.",
                 remedy="Use the two files of one checkpoint.",
             )
+        predicts = config.use_world_model and self._file.foresight
+        if foresight != "own" and not predicts:
+            raise ConfigError(
+                f"{policy_dir}: foresight shall be {foresight}, but the policy predicts none.",
+                remedy="Run it with its own, or choose a policy with foresight.",
+            )
+        self._foresight: ForesightUse = foresight if predicts else "skipped"
         self._language = LanguageTokenizer(policy_dir, config.tokenizer_max_length, config.und.vocab_size)
         stats = _load_stats(policy_dir)
         self._state_stats = Normaliser.from_stats(stats["observation.state"], config.max_state_dim)
@@ -105,25 +113,24 @@ class TorchEngine:
         generator = torch.Generator().manual_seed(seed)
         network = self._network
         history = None
-        if network.config.use_world_model:
+        if network.config.use_world_model and network.config.use_history:
             history = network.history_embeds(self._history_inputs(observation))
         clock.lap("history")
         tokens, mask = self._tokenise(instruction)
         seen = [name in observation.cameras for name in self.spec.cameras]
         present = torch.tensor([[*seen, *(seen[0] for _ in self.spec.past_images)]])
-        prefix = network.prefix(self._images(observation), present, tokens, mask, history)
+        images = self._images(observation)
+        prefix = network.prefix(images, present, tokens, mask, history)
         clock.lap("prefix")
         foresight = None
-        if history is not None:
-            predicted = network.foresight(
-                prefix,
-                generator,
-                top_k=self._file.foresight_top_k,
-                top_p=self._file.foresight_top_p,
-                greedy=self._file.foresight_top_k == 1,
-            )
+        if self._foresight != "skipped":
+            codes = self._predict(prefix, generator)
+            if self._foresight == "shuffled":
+                codes = self._shuffled(codes, generator)
+                prefix = network.prefix(images, present, tokens, mask, history)
+                network.foresight(prefix, teacher=codes)
             foresight = Foresight(
-                codes=predicted.codes[0].numpy(),
+                codes=codes[0].numpy(),
                 scale_sizes=tuple(network.config.scales[: network.config.num_resolutions]),
                 target_stamp_ns=observation.stamp_ns + round(self.spec.foresight_offset * self.spec.step_s * 1e9),
             )
@@ -167,6 +174,16 @@ class TorchEngine:
         """Free the weights and the cache."""
         self._frames.clear()
         self._network.to("meta")
+
+    def _predict(self, prefix: Prefix, generator: torch.Generator) -> Tensor:
+        """Foresight codes (1, F); the prefix is extended by their tokens."""
+        top_k, top_p = self._file.foresight_top_k, self._file.foresight_top_p
+        return self._network.foresight(prefix, generator, top_k=top_k, top_p=top_p, greedy=top_k == 1).codes
+
+    def _shuffled(self, codes: Tensor, generator: torch.Generator) -> Tensor:
+        """Codes (1, F), each scale's in random order."""
+        parts = self._network.tokenizer.split(codes)
+        return torch.cat([p[:, torch.randperm(p.shape[1], generator=generator)] for p in parts], dim=1)
 
     def _check(self, observation: Observation) -> None:
         spec = self.spec

@@ -7,6 +7,7 @@ unknown keys. What is new against upstream:
 
     und_expert_config.vision_config.model_type   "keypoint_conv": see `KeypointConvConfig`
     gen_expert_config.use_history                false: the generation expert sees no history
+    gen_expert_config.action_sees_history        false: history reaches the action expert through foresight alone
     gen_expert_config.vae.{ch_mult, num_res_blocks, patch, norm_groups}   a smaller visual tokenizer
 """
 
@@ -45,6 +46,8 @@ class F1Config:
         temporal_conv_kernel_size: T, frames of history.
         use_world_model: false: no generation expert, no tokenizer, no history, no foresight.
         use_history: false: the generation expert starts from its start token alone.
+        action_sees_history: false: neither the action nor the understanding expert sees the generation expert's prefix
+            (start token and history), so that what moved reaches the actions through the foresight tokens alone.
         chunk_size: actions in a chunk.
         max_state_dim: width of the state vector.  max_action_dim: width of an action vector.
         tokenizer_max_length: language tokens.
@@ -61,6 +64,7 @@ class F1Config:
     temporal_conv_kernel_size: int = 4
     use_world_model: bool = True
     use_history: bool = True
+    action_sees_history: bool = True
     chunk_size: int = 50
     max_state_dim: int = 32
     max_action_dim: int = 32
@@ -173,7 +177,9 @@ class F1Config:
             values["num_resolutions"] = _get(gen, "num_resolutions", "gen_expert_config")
             values["temporal_conv_kernel_size"] = _get(gen, "temporal_conv_kernel_size", "gen_expert_config")
             values["use_history"] = gen.get("use_history", True)
-            require(isinstance(values["use_history"], bool), "gen_expert_config.use_history is not true or false")
+            values["action_sees_history"] = gen.get("action_sees_history", True)
+            for key in ("use_history", "action_sees_history"):
+                require(isinstance(values[key], bool), f"gen_expert_config.{key} is not true or false")
         config = cls(
             vision=_vision(_section(und, "vision_config", "und_expert_config.")),
             und=_expert(text, "und_expert_config.text_config"),
@@ -226,6 +232,7 @@ class F1Config:
                 "temporal_conv_kernel_size": self.temporal_conv_kernel_size,
                 "temporal_conv_stride": self.temporal_conv_kernel_size,
                 "use_history": self.use_history,
+                **({} if self.action_sees_history else {"action_sees_history": False}),  # upstream knows no such key
                 "vae": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.vae).items()},
             }
         return tree

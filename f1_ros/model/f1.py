@@ -42,6 +42,8 @@ class Prefix:
             (B, 0) without a world model.
         offset: (B, 1) RoPE position of the state token. It counts the foresight tokens whether or not they are run,
             so that a policy can be run without foresight with its action tokens where they were in training.
+        hidden: which cached tokens the action expert does not see, first and end: the generation expert's, where
+            `F1Config.action_sees_history` is false; else none.
         last: (B, 1, W) output of the generation expert at the prefix's last token; None without a world model.
         keypoints: (B, cameras, 2 K) keypoints of the vision tower; None if it has none.
     """
@@ -50,6 +52,7 @@ class Prefix:
     valid: Tensor
     positions: Tensor
     offset: Tensor
+    hidden: tuple[int, int]
     last: Tensor | None
     keypoints: Tensor | None
 
@@ -60,6 +63,7 @@ class Prefix:
             self.valid.repeat_interleave(times, 0),
             self.positions.repeat_interleave(times, 0),
             self.offset.repeat_interleave(times, 0),
+            self.hidden,
             None if self.last is None else self.last.repeat_interleave(times, 0),
             None if self.keypoints is None else self.keypoints.repeat_interleave(times, 0),
         )
@@ -170,6 +174,7 @@ class F1Model(nn.Module):
         words = self.und.embed_tokens(language_tokens) * math.sqrt(config.und.hidden_size)
         streams = [(self.und, torch.cat([seen.flatten(1, 2), words], dim=1))]
         valid = torch.cat([image_mask.repeat_interleave(seen.shape[2], dim=1), language_mask], dim=1)
+        understood = valid.shape[1]
         if config.use_world_model:
             imagined = self._generation_tokens(valid.shape[0], history)
             streams.append((self.gen, imagined))
@@ -180,6 +185,10 @@ class F1Model(nn.Module):
         if config.use_world_model:  # the last token is foresight's first: only it may look at itself
             first_part = torch.arange(tokens, device=valid.device) < tokens - 1
             visible = visible & (first_part | ~first_part[:, None])  # (B, 1, N, N)
+        shielded = config.use_world_model and not config.action_sees_history
+        if shielded:  # nor may it reach the action expert by way of what was understood
+            imagines = torch.arange(tokens, device=valid.device) >= understood
+            visible = visible & (imagines[:, None] | ~imagines)
         ahead = torch.arange(config.foresight_tokens, device=valid.device)
         cache = KVCache(config.und.num_hidden_layers, tokens + len(ahead) + config.chunk_size + 1)
         wanted = 1 if config.use_world_model else 0
@@ -190,6 +199,7 @@ class F1Model(nn.Module):
             valid=valid,
             positions=end + ahead,
             offset=end + max(len(ahead), 1),
+            hidden=(understood, tokens) if shielded else (0, 0),
             last=last,
             keypoints=keypoints,
         )
@@ -291,7 +301,7 @@ class F1Model(nn.Module):
         Args:
             images, image_mask, language_tokens, language_mask, history: see `prefix`.
             state: (B, d).
-            actions: (B, chunk, A), what the flow should end at.
+            actions: (B, chunk, A), what the flow should end at; or (B draws, chunk, A) where draws differ in that.
             noise: (B draws, chunk, A): `draws` noise draws share each row's prefix, a row's draws side by side.
             time: (B draws,), see `losses.sample_time`; or (B draws, chunk), see `flow.step_times`.
             generator, greedy, teacher: see `foresight`.
@@ -302,10 +312,11 @@ class F1Model(nn.Module):
         if self.config.use_world_model and not skip_foresight:
             logits = self.foresight(prefix, generator, greedy=greedy, teacher=teacher).logits
         keypoints = prefix.keypoints
-        draws = noise.shape[0] // actions.shape[0]
+        draws = noise.shape[0] // state.shape[0]
         if draws > 1:
-            prefix = prefix.repeat(draws)
-            state, actions = state.repeat_interleave(draws, 0), actions.repeat_interleave(draws, 0)
+            prefix, state = prefix.repeat(draws), state.repeat_interleave(draws, 0)
+            if actions.shape[0] != noise.shape[0]:
+                actions = actions.repeat_interleave(draws, 0)
         x_t, target = noised(actions, noise, time)
         error = self.velocity(prefix, state, x_t, time) - target
         return TrainOutputs(error.square(), logits, keypoints)
@@ -334,8 +345,8 @@ class F1Model(nn.Module):
         Each block sees itself, the blocks before it and the prefix. Returns the outputs, (B, N, W).
         """
         batch, count = tokens.shape[:2]
-        sizes = torch.tensor(block_sizes, device=tokens.device)
-        block = torch.arange(len(block_sizes), device=tokens.device).repeat_interleave(sizes)  # (N,)
+        # From fills alone, so that no value has to cross to a device: a training step can then be captured as a graph.
+        block = torch.cat([tokens.new_full((size,), i) for i, size in enumerate(block_sizes)])  # (N,)
         among = (block[:, None] >= block).expand(batch, 1, -1, -1)  # (B, 1, N, N)
         before = prefix.valid[:, None, None, :].expand(-1, -1, count, -1)
         visible = torch.cat([before, among], dim=-1)
@@ -372,12 +383,15 @@ class F1Model(nn.Module):
     def _suffix_layout(self, prefix: Prefix) -> tuple[Tensor, Tensor]:
         """Attention bias (B, 1, s, M) and positions (B, s) of the s = 1 + chunk tokens of the action expert.
 
-        All see the valid prefix and foresight; the state token sees itself, action tokens see state and actions.
+        All see the valid prefix, less what is hidden from them, and foresight; the state token sees itself, action
+        tokens see state and actions.
         """
         tokens = 1 + self.config.chunk_size
         step = torch.arange(tokens, device=prefix.valid.device)
         among = (step[:, None] > 0) | (step == 0)  # (s, s)
-        before = prefix.valid[:, None, None, :].expand(-1, -1, tokens, -1)
+        seen = prefix.valid.clone()
+        seen[:, slice(*prefix.hidden)] = False
+        before = seen[:, None, None, :].expand(-1, -1, tokens, -1)
         visible = torch.cat([before, among.expand(before.shape[0], 1, -1, -1)], dim=-1)
         return attention_bias(visible), prefix.offset + step
 

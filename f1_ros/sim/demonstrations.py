@@ -7,6 +7,7 @@ What is written (N steps of all episodes, one after the other, at 20 Hz):
     front.npy, wrist.npy   (N, 96, 96, 3) uint8      RGB at the start of the step
     state.npy              (N, 8) float32            measured joints (rad), gripper width (m), at the step's start
     action.npy             (N, 8) float32            the expert's target for the end of the step, before any limit
+    executed.npy           (N, 8) float32            the target that was carried out: that of `action` with the noise
     cube.npy               (N, 3) float32            cube in the base frame, m; NaN where there is none
     tool.npy               (N, 3) float32            point between the fingertips, m
     phase.npy              (N,) int8                 f1_ros.sim.expert.Phase; -1 in the pre-roll
@@ -45,7 +46,7 @@ from f1_ros.sim.expert import Expert, Phase, WorldState
 from f1_ros.sim.lockstep import STEP_NS, StepDriver
 from f1_ros.sim.world import BeltWorld
 
-ARRAYS = ("front", "wrist", "state", "action", "cube", "tool", "phase", "episode")
+ARRAYS = ("front", "wrist", "state", "action", "executed", "cube", "tool", "phase", "episode")
 PREROLL_PHASE = -1
 NOISE_LEVELS = (0.0, 0.03, 0.06, 0.09)
 """Standard deviations of the noise in the tool velocity, m/s; episodes take them in turn."""
@@ -65,6 +66,7 @@ class Episode:
     snapshots: list[Snapshot]
     state: NDArray[np.float32]
     action: NDArray[np.float32]
+    executed: NDArray[np.float32]
     cube: NDArray[np.float32]
     tool: NDArray[np.float32]
     phase: NDArray[np.int8]
@@ -193,10 +195,11 @@ def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> 
         snapshots.append(world.snapshot())
         cube = state.cube.position if state.cube is not None else np.full(3, np.nan)
         phase = PREROLL_PHASE if preroll else int(clean.phase)
-        rows.append((world.state, clean.target, cube, world.tool_position, phase))
         decay = np.exp(-STEP_NS * 1e-9 / _NOISE_TIME_S)
         disturbance = decay * disturbance + noise * np.sqrt(1 - decay**2) * rng.standard_normal(3)
-        driver.step(hold if preroll else expert.act(state, disturbance).target)
+        executed = hold if preroll else expert.act(state, disturbance).target
+        rows.append((world.state, clean.target, executed, cube, world.tool_position, phase))
+        driver.step(executed)
         if world.counts.picked and picked_step < 0:
             picked_step = step
         if world.counts.missed:
@@ -206,11 +209,12 @@ def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> 
             break
     if not (world.counts.picked and world.counts.binned):
         return None
-    state_, action, cube_, tool, phase_ = zip(*rows, strict=True)
+    state_, action, executed_, cube_, tool, phase_ = zip(*rows, strict=True)
     return Episode(
         snapshots,
         np.array(state_, np.float32),
         np.array(action, np.float32),
+        np.array(executed_, np.float32),
         np.array(cube_, np.float32),
         np.array(tool, np.float32),
         np.array(phase_, np.int8),
@@ -234,7 +238,7 @@ def _record_part(folder: Path, first: int, count: int, seed: int, config: BeltCo
         for camera in ("front", "wrist")
     }
     arrays: dict[str, NDArray[Any]] = dict(frames)
-    for name in ("state", "action", "cube", "tool", "phase"):
+    for name in ("state", "action", "executed", "cube", "tool", "phase"):
         arrays[name] = np.concatenate([getattr(e, name) for e in kept])
     lengths = [len(e.snapshots) for e in kept]
     arrays["episode"] = np.repeat(np.arange(first, first + count, dtype=np.int32), lengths)

@@ -7,36 +7,24 @@ killed run resumes where it was.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from f1_ros.config import load_yaml
-from f1_ros.engine.policy import STATS_FILE, PolicyFile
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import ConfigError
 from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
-from f1_ros.model.language import LanguageTokenizer
 from f1_ros.sim.demonstrations import record
-from f1_ros.sim.expert import Phase
+from f1_ros.train.belt_policy import BeltPolicy, Recording
 from f1_ros.train.demonstrations import Demonstrations, Windows
-from f1_ros.train.export import write_policy
-from f1_ros.train.policy import (
-    PolicyBatches,
-    PolicyLosses,
-    PolicyTraining,
-    statistics,
-    step_scale,
-    train_policy,
-)
+from f1_ros.train.policy import Phase as TrainingPhase
+from f1_ros.train.policy import PolicyTraining
+from f1_ros.train.policy_loop import train_together
 from f1_ros.train.tokenizer import TokenizerTraining, encode_all, train_tokenizer
-from f1_ros.train.words import save_word_tokenizer
 
 
 @dataclass(frozen=True)
@@ -108,11 +96,28 @@ class BeltTraining:
         return Windows(self.spec.history_offsets, self.spec.foresight_offset, self.spec.chunk_size)
 
 
+def open_device(name: str) -> torch.device:
+    """The device to train on, "cpu" or "cuda".
+
+    Raises:
+        ConfigError: if it is not there.
+    """
+    if name not in ("cpu", "cuda"):
+        raise ConfigError(f"--device is {name}.", remedy="Give cpu or cuda.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "--device is cuda, but PyTorch finds no graphics card.",
+            remedy="Install a PyTorch build for your card and its driver, or give cpu.",
+        )
+    return torch.device(name)
+
+
 class BeltRun:
     """One training run of the belt policy in a folder of its own."""
 
-    def __init__(self, config_path: Path, folder: Path) -> None:
+    def __init__(self, config_path: Path, folder: Path, *, device: str = "cpu") -> None:
         self.settings = load_yaml(config_path, BeltTraining)
+        self.device = open_device(device)
         self.network_config = F1Config.from_json(config_path.parent / self.settings.network)
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,94 +140,50 @@ class BeltRun:
         """Train the tokenizer and encode every frame with it."""
         if self._codes_path.exists():
             return
-        network = self._new_network()
-        data = self._data()
+        torch.manual_seed(self.settings.seed)
+        tokenizer = F1Model(self.network_config).tokenizer.to(self.device)
+        front = Demonstrations(self.folder / "demos").front
         train_tokenizer(
-            network.tokenizer,
-            data.front,
+            tokenizer,
+            front,
             self.settings.tokenizer,
             coarse_scales=self.network_config.num_resolutions,
             seed=self.settings.seed,
             state_path=self._tokenizer_path,
         )
-        codes = encode_all(network.tokenizer, data.front)
+        codes = encode_all(tokenizer, front)
         temporary = self._codes_path.with_suffix(".partial.npy")
         np.save(temporary, codes)
         temporary.replace(self._codes_path)
+
+    def train_video(self) -> None:
+        """Train foresight alone, from pictures without labels, if the configuration asks for it."""
+        if self.settings.policy.video_steps:
+            self._train("video", None, self._video_path)
 
     def train_warm(self) -> None:
         """Train the first part, without history and foresight; needs no tokenizer."""
         policy = self.settings.policy
         if policy.warm_steps:
-            self._train(history=False, steps=policy.warm_steps, rate=policy.warm_rate, state=self._warm_path)
+            self._train("warm", self._video_path if policy.video_steps else None, self._warm_path)
 
     def train_joint(self) -> None:
-        """Train the joint objective on top of the two, and write the policy directory into the run's folder."""
+        """Train the joint objective on top of the others, and write the policy directory into the run's folder."""
         policy = self.settings.policy
-        trained = self._train(history=True, steps=policy.steps, rate=policy.rate, state=self._joint_path)
-        write_policy(self.folder / "policy", trained.network, trained.file, trained.stats, self.settings.words)
+        start = self._warm_path if policy.warm_steps else self._video_path if policy.video_steps else None
+        self._train("joint", start, self._joint_path).export(self.folder / "policy")
         print(f"policy written to {self.folder / 'policy'}", flush=True)
 
-    def _train(self, *, history: bool, steps: int, rate: float, state: Path) -> PolicyBatches:
-        data = self._data()
-        samples = data.samples(self.settings.windows)
-        train, held_out = data.split(samples, self.settings.policy.held_out)
-        network = self._new_network()
-        network.tokenizer.requires_grad_(False)
-        save_word_tokenizer(self.folder, self.settings.words)
-        config = self.network_config
-        language = LanguageTokenizer(self.folder, config.tokenizer_max_length, config.und.vocab_size)
-        tokens, mask = language([self.settings.spec.default_instruction])
-        losses = PolicyLosses(network, self.settings.policy, self.settings.spec, tokens, mask)
-        if history:
-            if self.settings.policy.warm_steps:
-                losses.load_state_dict(torch.load(self._warm_path, weights_only=True)["average"]["shadow"])
-            network.tokenizer.load_state_dict(torch.load(self._tokenizer_path, weights_only=True)["model"])
-        codes = np.load(self._codes_path, mmap_mode="r", allow_pickle=False) if history else None
-        picks = train[data.phase[train] <= Phase.LIFT]
-        file = self._policy_file(data, picks)
-        stats = self._statistics(data, train, picks, file)
-        train = np.concatenate([train, *[picks] * (self.settings.policy.pick_weight - 1)])
-        batches = PolicyBatches(data, self.settings.windows, network, stats, file, codes)
-        train_policy(
-            losses,
-            batches,
-            train,
-            held_out,
-            history=history,
-            steps=steps,
-            rate=rate,
-            seed=self.settings.seed + (1000 if history else 0),
-            state_path=state,
+    def _train(self, phase: TrainingPhase, start: Path | None, state: Path) -> BeltPolicy:
+        codes = self._codes_path if phase != "warm" else None
+        recording = Recording(self.folder / "demos", codes, self.device)
+        policy = BeltPolicy(
+            self.settings.spec.name, self.settings, self.network_config, recording, self._tokenizer_path
         )
-        return batches
-
-    def _policy_file(self, data: Demonstrations, picks: NDArray[np.int64]) -> PolicyFile:
-        relative = self.settings.relative_actions
-        scale = step_scale(data, picks, self.settings.windows, np.asarray(relative))
-        return PolicyFile(
-            self.settings.trained_spec,
-            relative,
-            scale,
-            self.settings.noise_scale,
-            foresight_top_k=1,
-            foresight_top_p=1.0,
-        )
-
-    def _statistics(
-        self, data: Demonstrations, samples: NDArray[np.int64], picks: NDArray[np.int64], file: PolicyFile
-    ) -> dict[str, dict[str, Any]]:
-        path = self.folder / STATS_FILE
-        if not path.exists():
-            path.write_text(json.dumps(statistics(data, samples, picks, self.settings.windows, file), indent=1) + "\n")
-        return dict(json.loads(path.read_text()))
-
-    def _new_network(self) -> F1Model:
-        torch.manual_seed(self.settings.seed)
-        return F1Model(self.network_config)
-
-    def _data(self) -> Demonstrations:
-        return Demonstrations(self.folder / "demos")
+        run = policy.prepare(phase, start, state)
+        train_together([run])
+        run.finish()
+        return policy
 
     @property
     def _tokenizer_path(self) -> Path:
@@ -231,6 +192,10 @@ class BeltRun:
     @property
     def _codes_path(self) -> Path:
         return self.folder / "codes.npy"
+
+    @property
+    def _video_path(self) -> Path:
+        return self.folder / "video.pt"
 
     @property
     def _warm_path(self) -> Path:

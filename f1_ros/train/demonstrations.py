@@ -7,6 +7,7 @@ memory-mapped, so that memory does not grow with it.
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from f1_ros.errors import ConfigError
 
 _MEMORY_SHARE = 0.25  # of what is free, for one array
 ARRAYS = ("front", "wrist", "state", "action", "cube", "tool", "phase", "episode")
+MAYBE = ("executed", "cubes", "instruction")
+"""Arrays that only some recordings have."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,11 @@ class Demonstrations:
     Attributes:
         front, wrist: (N, H, W, 3) uint8 RGB.
         state, action: (N, 8) float32; measured, and the target for the end of the step (rad, m).
+        executed: (N, 8) float32; the target that was carried out: `action` with the demonstration's noise. Equal to
+            `action` in recordings that do not have it.
         cube, tool: (N, 3) float32, m in the robot's base frame; cube is NaN where there is none.
+        cubes: (N, K, 3) float32, all cubes by colour, NaN where there is none; K is 1 where one cube is all there is.
+        instruction: (N,) int8, index into `instructions`; empty instructions mean the policy's default.
         phase: (N,) int8 phase of the expert; episode: (N,) int32, ascending.
 
     Raises:
@@ -63,8 +70,10 @@ class Demonstrations:
 
     def __init__(self, folder: Path) -> None:
         arrays: dict[str, NDArray[Any]] = {}
-        for name in ARRAYS:
+        for name in (*ARRAYS, *MAYBE):
             path = folder / f"{name}.npy"
+            if not path.is_file() and name in MAYBE:
+                continue
             if not path.is_file():
                 raise ConfigError(f"{path} is missing.", remedy="Record demonstrations with `f1-ros sim record`.")
             arrays[name] = np.load(path, mmap_mode=None if _fits(path) else "r", allow_pickle=False)
@@ -77,6 +86,10 @@ class Demonstrations:
         self.action = np.asarray(arrays["action"], dtype=np.float32)
         self.cube = np.asarray(arrays["cube"], dtype=np.float32)
         self.tool = np.asarray(arrays["tool"], dtype=np.float32)
+        self.executed = np.asarray(arrays.get("executed", self.action), dtype=np.float32)
+        self.cubes = np.asarray(arrays.get("cubes", self.cube[:, None]), dtype=np.float32)
+        self.instruction = np.asarray(arrays.get("instruction", np.zeros(len(self.cube), np.int8)))
+        self.instructions = _instructions(folder) if "instruction" in arrays else ()
         self.phase = np.asarray(arrays["phase"])
         self.episode = np.asarray(arrays["episode"])
         steps = np.arange(len(self.episode))
@@ -107,11 +120,24 @@ class Demonstrations:
         """(B,) steps of the frames to predict; an episode's last frame stands for what comes after it."""
         return np.minimum(steps + windows.foresight, self.end[steps] - 1)
 
-    def chunk(self, steps: NDArray[np.int64], windows: Windows) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Action chunks (B, chunk, 8) and which of their steps lie past the episode (B, chunk)."""
+    def chunk(
+        self, steps: NDArray[np.int64], windows: Windows, *, executed: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Action chunks (B, chunk, 8), labels or what was executed, and which steps lie past the episode (B, chunk)."""
         at = steps[:, None] + np.arange(windows.chunk, dtype=np.int64)
         last = self.end[steps][:, None] - 1
-        return self.action[np.minimum(at, last)], at > last
+        source = self.executed if executed else self.action
+        return source[np.minimum(at, last)], at > last
+
+
+def _instructions(folder: Path) -> tuple[str, ...]:
+    path = folder / "meta.json"
+    try:
+        return tuple(json.loads(path.read_text(encoding="utf-8"))["instructions"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"{path} does not name the recording's instructions ({error}).", remedy="Record it again."
+        ) from error
 
 
 def _fits(path: Path) -> bool:

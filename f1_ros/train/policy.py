@@ -1,45 +1,37 @@
-"""Training the policy: flow matching on action chunks plus cross-entropy of the foresight tokens (joint objective).
+"""The belt policy's objective: flow matching on action chunks plus cross-entropy of the foresight tokens.
 
     loss = flow + foresight_weight * cross-entropy + auxiliary_weight * auxiliary
 
 Flow matching and its time distribution as the released model has them: t = 0.999 Beta(1.5, 1) + 0.001,
 x_t = t noise + (1 - t) a, target noise - a. Several noise draws share one prefix pass, since the prefix costs most.
 With `prefix_steps_max` and `near_steps` the steps of a chunk have flow times of their own (`f1_ros.model.flow`): the
-first ones are given, as if they had been executed while the chunk was computed, or near ones are ahead of far ones.
+first ones are given, as they were executed while the chunk was computed, or near ones are ahead of far ones. What was
+executed is the label with the demonstration's noise, so that a prefix tells what the arm did and not what to do next.
 The auxiliary head (cube, cube minus tool, and how far the cube has come, from the vision tower's keypoints) exists in
 training alone: without it a small vision tower does not find the cube from so few demonstrations.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from f1_ros.engine.policy import PolicyFile
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import ConfigError
 from f1_ros.model.config import KeypointConvConfig
 from f1_ros.model.f1 import F1Model
 from f1_ros.model.flow import step_times
 from f1_ros.model.losses import flow_loss, foresight_loss, sample_time
-from f1_ros.observe.normalise import Normaliser
-from f1_ros.train.demonstrations import Demonstrations, Windows
-from f1_ros.train.schedule import (
-    MovingAverage,
-    cosine_rate,
-    images_to_float,
-    load_state,
-    save_state,
-    step_generators,
-)
+
+Phase = Literal["video", "warm", "joint"]
+"""Foresight alone, from pictures; actions alone, without history; both together."""
+
+MASKED_SAMPLES, MASKED_TOKENS = 0.10, 0.15
+"""In phase "video": share of samples, and of their input tokens, that the mask embedding replaces (F1's stage 1)."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +49,11 @@ class PolicyTraining:
         pick_weight: how many times likelier a step of the pick is drawn than one of the way to the bin and back.
         prefix_steps_max: longest committed prefix: each draw is given its first 0 to so many actions; 0: none.
         near_steps: half of the draws run by the horizon-aware schedule with so many near steps; 0: none do.
+        foresight: whether the joint objective predicts foresight; without, the action expert never sees any.
+        video_steps: steps before everything else that learn foresight alone, from pictures without labels (F1's first
+            stage); they use every episode that is not held out.
+        video_rate: their peak learning rate.
+        labels: how many episodes have labels; None: all that are not held out.
     """
 
     warm_steps: int = 900
@@ -75,6 +72,10 @@ class PolicyTraining:
     pick_weight: int = 2
     prefix_steps_max: int = 0
     near_steps: int = 0
+    foresight: bool = True
+    video_steps: int = 0
+    video_rate: float = 1e-3
+    labels: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.draws, self.pick_weight) <= 0 or self.warm_steps < 0:
@@ -82,111 +83,61 @@ class PolicyTraining:
                 "policy: steps, batch, draws and pick_weight must be positive, warm_steps at least 0.",
                 remedy="Correct the `policy` section of the training configuration.",
             )
-        for key in ("prefix_steps_max", "near_steps"):
+        if self.labels is not None and self.labels < 1:
+            raise ConfigError(f"policy.labels is {self.labels}.", remedy="Give 1 or more, or leave it out.")
+        if self.video_steps and not self.foresight:
+            raise ConfigError(
+                "policy.video_steps is set, but policy.foresight is false.",
+                remedy="Pictures alone teach foresight: set it, or leave video_steps out.",
+            )
+        for key in ("prefix_steps_max", "near_steps", "video_steps"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"policy.{key} is {getattr(self, key)}.", remedy="Give 0 or more.")
 
 
-class PolicyBatches:
-    """Makes batches of a recording: normalised, padded to the network's sizes."""
+@dataclass(frozen=True)
+class Draws:
+    """What a step draws: of batch B with D noise draws a sample, R = B D rows.
 
-    def __init__(
-        self,
-        data: Demonstrations,
-        windows: Windows,
-        network: F1Model,
-        stats: dict[str, dict[str, Any]],
-        file: PolicyFile,
-        codes: NDArray[np.int16] | None,
-    ) -> None:
-        config = network.config
-        self.data, self.windows, self.codes = data, windows, codes
-        self.network, self.stats, self.file = network, stats, file
-        self.state_stats = Normaliser.from_stats(stats["observation.state"], config.max_state_dim)
-        self.action_stats = Normaliser.from_stats(stats["action"], config.max_action_dim)
-        self.foresight_tokens = sum(s * s for s in config.scales[: config.num_resolutions])
-
-    def __call__(self, steps: NDArray[np.int64]) -> dict[str, Tensor]:
-        """Batch of the given steps.
-
-        Returns:
-            images (B, 2 + past, 3, S, S), state (B, d), actions (B, chunk, A), pad (B, chunk) bool; place
-            (B, 6 + 3 past): cube, cube minus tool, and cube minus what it was at each past image, in dm (NaN without
-            cube); with codes also history_codes (B, T, L) and target_codes (B, F).
-        """
-        data = self.data
-        state = data.state[steps]
-        chunk, pad = data.chunk(steps, self.windows)
-        actions = self.file.to_network(chunk, state)
-        past = [data.history_steps(steps, self.windows)[:, i] for i in self.file.spec.past_images]
-        cube = data.cube[steps]
-        place = [cube, cube - data.tool[steps], *(cube - data.cube[before] for before in past)]
-        batch = {
-            "images": torch.stack(
-                [
-                    images_to_float(picture)
-                    for picture in (data.front[steps], data.wrist[steps], *(data.front[before] for before in past))
-                ],
-                dim=1,
-            ),
-            "state": torch.from_numpy(self.state_stats.normalise(state)).float(),
-            "actions": torch.from_numpy(self.action_stats.normalise(actions)).float(),
-            "pad": torch.from_numpy(pad),
-            "place": torch.from_numpy(np.concatenate(place, axis=1) * 10.0).float(),
-        }
-        if self.codes is not None:
-            history = self.codes[data.history_steps(steps, self.windows)]
-            target = self.codes[data.foresight_steps(steps, self.windows)][:, : self.foresight_tokens]
-            batch["history_codes"] = torch.from_numpy(history.astype(np.int64))
-            batch["target_codes"] = torch.from_numpy(target.astype(np.int64))
-        return batch
-
-
-def step_scale(
-    data: Demonstrations, samples: NDArray[np.int64], windows: Windows, relative: NDArray[np.bool_]
-) -> tuple[float, ...]:
-    """`PolicyFile.step_scale` of a recording: how far relative actions go by each step, the last step being 1."""
-    chunk, pad = data.chunk(samples, windows)
-    away = (chunk - data.state[samples][:, None])[..., relative]
-    rms = [float(np.sqrt(np.square(away[~pad[:, i], i]).mean())) for i in range(windows.chunk)]
-    return tuple(value / rms[-1] for value in rms)
-
-
-def statistics(
-    data: Demonstrations,
-    samples: NDArray[np.int64],
-    picks: NDArray[np.int64],
-    windows: Windows,
-    file: PolicyFile,
-) -> dict[str, dict[str, Any]]:
-    """`stats.json` of a recording: states of all samples; actions, as the network gives them, of the picks alone.
-
-    The way to the bin is longer than any other and needs the least precision: scaled by it, a pick would be coarse.
+    Attributes:
+        noise: (R, chunk, A).
+        time: (R,) flow times, or (R, chunk) where each step has its own.
+        given: (R, chunk) bool, steps that are given; None where none are.
+        dropped: (B, F - 1) bool, foresight's inputs that are masked (phase "video"); None in the others.
     """
-    chunk, pad = data.chunk(picks, windows)
-    actions = file.to_network(chunk, data.state[picks])
-    return {"observation.state": _statistics(data.state[samples]), "action": _statistics(actions[~pad])}
 
+    noise: Tensor
+    time: Tensor
+    given: Tensor | None = None
+    dropped: Tensor | None = None
 
-def _statistics(values: NDArray[np.floating[Any]]) -> dict[str, Any]:
-    values = values.astype(np.float64)
-    low, high = np.quantile(values, [0.01, 0.99], axis=0)
-    return {
-        "mode": "mean_std",
-        "mean": values.mean(axis=0).tolist(),
-        "std": values.std(axis=0).tolist(),
-        "min": values.min(axis=0).tolist(),
-        "max": values.max(axis=0).tolist(),
-        "q01": low.tolist(),
-        "q99": high.tolist(),
-    }
+    def tensors(self) -> dict[str, Tensor]:
+        """Those that are there, by name; `Draws(**tensors)` gives it back."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 class PolicyLosses(nn.Module):
-    """The network with its training-time head; `forward` gives the parts of the loss."""
+    """The network with its training-time head; `forward` gives the parts of the loss.
+
+    Args:
+        network: its tokenizer stays as it is.
+        settings: weights of the parts, draws, prefix.
+        spec: the policy's.
+        tokens, mask: (instructions, n) language tokens of each instruction, and which are none of padding.
+        cubes: how many cubes the recording tells the place of.
+    """
+
+    tokens: Tensor
+    mask: Tensor
 
     def __init__(
-        self, network: F1Model, settings: PolicyTraining, spec: PolicySpec, tokens: Tensor, mask: Tensor
+        self,
+        network: F1Model,
+        settings: PolicyTraining,
+        spec: PolicySpec,
+        tokens: Tensor,
+        mask: Tensor,
+        cubes: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
@@ -199,155 +150,91 @@ class PolicyLosses(nn.Module):
             )
         past = len(spec.past_images)
         keypoints = (len(spec.cameras) + past) * 2 * vision.keypoints
-        self.auxiliary = nn.Sequential(nn.Linear(keypoints, 128), nn.GELU(), nn.Linear(128, 6 + 3 * past))
-        self.tokens = tokens
-        self.mask = mask
+        self.auxiliary = nn.Sequential(nn.Linear(keypoints, 128), nn.GELU(), nn.Linear(128, cubes * (6 + 3 * past)))
+        self.register_buffer("tokens", tokens, persistent=False)
+        self.register_buffer("mask", mask, persistent=False)
 
-    def forward(self, batch: dict[str, Tensor], generator: torch.Generator, *, history: bool) -> dict[str, Tensor]:
-        """Parts of the loss: total, flow, auxiliary, and with history foresight and accuracy."""
-        network, settings = self.network, self.settings
-        size, cameras = batch["images"].shape[:2]
-        tokens, mask = (t.expand(size, -1) for t in (self.tokens, self.mask))
-        present = torch.ones(size, cameras, dtype=torch.bool)
-        embeds = None
-        if history:
-            with torch.no_grad():
-                codes = batch["history_codes"]
-                inputs = network.tokenizer.var_input(codes.flatten(0, 1)).reshape(
-                    *codes.shape[:2], codes.shape[2] - 1, -1
-                )
-            embeds = network.history_embeds(inputs)
-        actions = batch["actions"]
-        draws = size * settings.draws
-        noise = torch.randn((draws, *actions.shape[1:]), generator=generator)
-        flow_time, given = self._step_times(sample_time(draws, generator), generator)
-        out = network.train_outputs(
-            batch["images"],
-            present,
-            tokens,
-            mask,
-            embeds,
-            batch["state"],
-            actions,
-            noise,
-            flow_time,
-            # Drawn inside the pass as at inference; greedy, since that is how the belt policy runs.
-            greedy=True,
-            skip_foresight=not history,
-        )
-        assert out.keypoints is not None  # made sure of when the head was built
-        parts = {
-            "flow": flow_loss(out.action_loss, batch["pad"].repeat_interleave(settings.draws, 0), given),
-            "auxiliary": self._auxiliary(out.keypoints, batch["place"]),
-        }
-        parts["total"] = parts["flow"] + settings.auxiliary_weight * parts["auxiliary"]
-        if out.foresight_logits is not None:
-            target = batch["target_codes"]
-            parts["foresight"] = foresight_loss(out.foresight_logits, target)
-            parts["accuracy"] = (out.foresight_logits.argmax(-1) == target).float().mean()
-            parts["total"] = parts["total"] + settings.foresight_weight * parts["foresight"]
-        return parts
-
-    def _step_times(self, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """Flow times of draws (R,) or of each of their steps (R, chunk), and which of these are given."""
+    def draw(self, generator: torch.Generator, phase: Phase) -> Draws:
+        """Draw for a step of the settings' batch, on the CPU: the same on every device."""
         settings, config = self.settings, self.network.config
+        dropped = None
+        if phase == "video":
+            masked = torch.rand((settings.batch, 1), generator=generator) < MASKED_SAMPLES
+            tokens = torch.rand((settings.batch, config.foresight_tokens - 1), generator=generator) < MASKED_TOKENS
+            dropped = tokens & masked
+        rows = settings.batch * settings.draws
+        noise = torch.randn((rows, config.chunk_size, config.max_action_dim), generator=generator)
+        t = sample_time(rows, generator)
         if not (settings.prefix_steps_max or settings.near_steps):
-            return t, None
+            return Draws(noise, t, None, dropped)
         committed = torch.randint(settings.prefix_steps_max + 1, t.shape, generator=generator)
         own = step_times(t, committed, config.chunk_size)
         if settings.near_steps:
             near, flow_steps = settings.near_steps, config.num_steps
             ahead = step_times(t, committed, config.chunk_size, near=near, flow_steps=flow_steps)
-            own = torch.where(torch.rand((len(t), 1), generator=generator) < 0.5, ahead, own)
-        return own, own == 0
+            own = torch.where(torch.rand((rows, 1), generator=generator) < 0.5, ahead, own)
+        return Draws(noise, own, torch.arange(config.chunk_size) < committed[:, None], dropped)
+
+    def forward(self, batch: dict[str, Tensor], draws: Draws, phase: Phase) -> dict[str, Tensor]:
+        """Parts of the loss: total, and of flow, auxiliary, foresight and accuracy what the phase has."""
+        network, settings = self.network, self.settings
+        size, cameras = batch["images"].shape[:2]
+        tokens, mask = self.tokens[batch["instruction"]], self.mask[batch["instruction"]]
+        present = mask.new_ones(size, cameras)
+        history = self._history(batch) if phase != "warm" else None
+        if phase == "video":
+            prefix = network.prefix(batch["images"], present, tokens, mask, history)
+            logits = network.foresight(prefix, teacher=batch["target_codes"], dropped=draws.dropped).logits
+            return self._foresight(logits, batch["target_codes"], 1.0)
+        actions = batch["actions"].repeat_interleave(settings.draws, 0)
+        if draws.given is not None:
+            executed = batch["executed"].repeat_interleave(settings.draws, 0)
+            actions = torch.where(draws.given[..., None], executed, actions)
+        out = network.train_outputs(
+            batch["images"],
+            present,
+            tokens,
+            mask,
+            history,
+            batch["state"],
+            actions,
+            draws.noise,
+            draws.time,
+            # Drawn inside the pass as at inference; greedy, since that is how the belt policy runs.
+            greedy=True,
+            skip_foresight=phase == "warm" or not settings.foresight,
+        )
+        assert out.keypoints is not None  # made sure of when the head was built
+        parts = {
+            "flow": flow_loss(out.action_loss, batch["pad"].repeat_interleave(settings.draws, 0), draws.given),
+            "auxiliary": self._auxiliary(out.keypoints, batch["place"]),
+        }
+        parts["total"] = parts["flow"] + settings.auxiliary_weight * parts["auxiliary"]
+        if out.foresight_logits is not None:
+            seen = self._foresight(out.foresight_logits, batch["target_codes"], settings.foresight_weight)
+            parts |= seen | {"total": parts["total"] + seen["total"]}
+        return parts
+
+    def _history(self, batch: dict[str, Tensor]) -> Tensor | None:
+        network = self.network
+        if not network.config.use_history:
+            return None
+        with torch.no_grad():
+            codes = batch["history_codes"]
+            inputs = network.tokenizer.var_input(codes.flatten(0, 1))
+            inputs = inputs.reshape(*codes.shape[:2], codes.shape[2] - 1, -1)
+        return network.history_embeds(inputs)
+
+    def _foresight(self, logits: Tensor, target: Tensor, weight: float) -> dict[str, Tensor]:
+        loss = foresight_loss(logits, target)
+        return {
+            "foresight": loss,
+            "accuracy": (logits.argmax(-1) == target).float().mean(),
+            "total": weight * loss,
+        }
 
     def _auxiliary(self, keypoints: Tensor, place: Tensor) -> Tensor:
         known = place.isfinite()
-        if not bool(known.any()):
-            return keypoints.sum() * 0.0
         guess: Tensor = self.auxiliary(keypoints.flatten(1))
-        return F.smooth_l1_loss(guess[known], place[known], beta=0.1)
-
-
-def train_policy(
-    losses: PolicyLosses,
-    batches: PolicyBatches,
-    train_steps: NDArray[np.int64],
-    held_out_steps: NDArray[np.int64],
-    *,
-    history: bool,
-    steps: int,
-    rate: float,
-    seed: int,
-    state_path: Path,
-    log_every: int = 50,
-) -> None:
-    """Train in place; goes on from `state_path` where that exists. Leaves the moving average in the network.
-
-    Args:
-        history: the joint objective with history and foresight, or (False) the cheaper first part without them.
-    """
-    settings = losses.settings
-    weights = [p for p in losses.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay)
-    average = MovingAverage(losses, settings.average_decay)
-    first = 0
-    if state_path.exists():
-        state = load_state(state_path)
-        losses.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        average.load_state_dict(state["average"])
-        first = int(state["step"])
-    losses.train()
-    losses.network.tokenizer.eval()
-    began = time.monotonic()
-    recent: dict[str, list[float]] = {}
-    for step in range(first, steps):
-        draw, generator = step_generators(seed, step)
-        batch = batches(draw.choice(train_steps, size=settings.batch))
-        parts = losses(batch, generator, history=history)
-        for group in optimiser.param_groups:
-            group["lr"] = cosine_rate(step, steps=steps, warmup=settings.warmup, peak=rate)
-        optimiser.zero_grad(set_to_none=True)
-        parts["total"].backward()
-        torch.nn.utils.clip_grad_norm_(weights, settings.clip)
-        optimiser.step()
-        average.update(losses)
-        for name, value in parts.items():
-            recent.setdefault(name, []).append(float(value.detach()))
-        done = step + 1
-        if done % log_every == 0 or done == steps:
-            speed = (done - first) * settings.batch / (time.monotonic() - began)
-            figures = "  ".join(f"{name} {np.mean(values):.4f}" for name, values in recent.items())
-            print(f"policy {done}/{steps}  {figures}  {speed:.1f} samples/s", flush=True)
-            recent.clear()
-            if not np.isfinite(float(parts["total"].detach())):
-                raise ConfigError(f"The loss diverged at step {done}.", remedy="Lower the learning rate.")
-        if done % (4 * log_every) == 0 or done == steps:
-            save_state(
-                state_path,
-                {
-                    "step": done,
-                    "model": losses.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "average": average.state_dict(),
-                },
-            )
-    losses.load_state_dict(average.shadow)
-    losses.eval()
-    held_out = held_out_losses(losses, batches, held_out_steps, history=history, seed=seed)
-    print("held out: " + "  ".join(f"{name} {value:.4f}" for name, value in held_out.items()), flush=True)
-
-
-@torch.no_grad()
-def held_out_losses(
-    losses: PolicyLosses, batches: PolicyBatches, steps: NDArray[np.int64], *, history: bool, seed: int, count: int = 8
-) -> dict[str, float]:
-    """Mean of each part of the loss over `count` batches that were never trained on."""
-    totals: dict[str, list[float]] = {}
-    for index in range(count):
-        draw, generator = step_generators(seed + 1, index)
-        parts = losses(batches(draw.choice(steps, size=losses.settings.batch)), generator, history=history)
-        for name, value in parts.items():
-            totals.setdefault(name, []).append(float(value))
-    return {name: float(np.mean(values)) for name, values in totals.items()}
+        error = F.smooth_l1_loss(guess, place.nan_to_num(), beta=0.1, reduction="none")
+        return (error * known).sum() / known.sum().clamp(min=1)

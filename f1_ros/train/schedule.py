@@ -36,14 +36,21 @@ class MovingAverage:
         self.updates = 0
         self.shadow = {k: v.detach().clone() for k, v in module.state_dict().items()}
 
-    @torch.no_grad()
+    def decay_at(self, update: int) -> float:
+        """Decay of an update, counted from 1."""
+        return min(self.decay, (1 + update) / (10 + update))
+
     def update(self, module: nn.Module) -> None:
         """Move the average towards the module's present weights."""
         self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.move(module, 1.0 - self.decay_at(self.updates))
+
+    @torch.no_grad()
+    def move(self, module: nn.Module, weight: float | Tensor) -> None:
+        """Move the average by `weight`, a share or a tensor that holds one, without counting it as an update."""
         for key, value in module.state_dict().items():
             if value.is_floating_point():
-                self.shadow[key].lerp_(value, 1.0 - decay)
+                self.shadow[key].lerp_(value, weight)
             else:
                 self.shadow[key].copy_(value)
 

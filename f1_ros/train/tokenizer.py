@@ -62,7 +62,7 @@ class CodebookAverage:
         self.codebook = codebook  # (V, C), updated in place
         self.decay = decay
         self.dead_after = dead_after
-        self.counts = torch.ones(codebook.shape[0])
+        self.counts = codebook.new_ones(codebook.shape[0])
         self.sums = codebook.detach().clone()
 
     @torch.no_grad()
@@ -80,7 +80,7 @@ class CodebookAverage:
         self.sums.lerp_(sums, 1.0 - self.decay)
         dead = (self.counts < self.dead_after).nonzero().flatten()
         if len(dead):
-            chosen = inputs[torch.randint(len(inputs), (len(dead),), generator=generator)]
+            chosen = inputs[torch.randint(len(inputs), (len(dead),), generator=generator).to(inputs.device)]
             self.sums[dead] = chosen
             self.counts[dead] = 1.0
         self.codebook.copy_(self.sums / self.counts.clamp_min(1e-5)[:, None])
@@ -111,13 +111,14 @@ def train_tokenizer(
     state_path: Path,
     log_every: int = 100,
 ) -> None:
-    """Train in place on frames (N, H, W, 3) uint8; goes on from `state_path` where that exists.
+    """Train in place, on its device, on frames (N, H, W, 3) uint8; goes on from `state_path` where that exists.
 
     Args:
         coarse_scales: how many scales the coarse samples are decoded from.
     """
-    median = background(frames, np.random.default_rng([seed, 0, 1]))
     codebook = tokenizer.quantize.embedding.weight
+    device = codebook.device
+    median = background(frames, np.random.default_rng([seed, 0, 1])).to(device)
     codebook.requires_grad_(False)
     weights = [p for p in tokenizer.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=settings.rate, betas=(0.9, 0.95), weight_decay=1e-4)
@@ -127,22 +128,22 @@ def train_tokenizer(
         state = load_state(state_path)
         tokenizer.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
-        average.counts, average.sums = state["counts"], state["sums"]
+        average.counts, average.sums = state["counts"].to(device), state["sums"].to(device)
         first = int(state["step"])
     tokenizer.train()
     began = time.monotonic()
     for step in range(first, settings.steps):
         draw, torch_draw = step_generators(seed, step)
-        batch = images_to_float(frames[np.sort(draw.integers(len(frames), size=settings.batch))])
+        batch = images_to_float(frames[np.sort(draw.integers(len(frames), size=settings.batch))]).to(device)
         features = tokenizer.features(batch)  # (B, C, h, w)
         if step == 0:
             # Codes start as features: with a random start most of them would never be chosen.
             flat = features.detach().permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-            average.sums.copy_(flat[torch.randint(len(flat), (len(codebook),), generator=torch_draw)])
+            average.sums.copy_(flat[torch.randint(len(flat), (len(codebook),), generator=torch_draw).to(device)])
             codebook.data.copy_(average.sums)
         quantised = tokenizer.quantise(features)
         ends = (quantised.f_hats[coarse_scales - 1], quantised.f_hats[-1])
-        coarse = torch.from_numpy(draw.random(settings.batch) < settings.coarse_share)
+        coarse = torch.from_numpy(draw.random(settings.batch) < settings.coarse_share).to(device)
         chosen = torch.where(coarse[:, None, None, None], *ends)
         # Straight through to the encoder, and to phi through the quantised features.
         pictures = tokenizer.decode_features(chosen + (features - features.detach()))
@@ -187,8 +188,9 @@ def by_scale(codes: Tensor, scales: tuple[int, ...]) -> Tensor:
 def encode_all(tokenizer: VisualTokenizer, frames: NDArray[np.uint8], batch: int = 64) -> NDArray[np.int16]:
     """Codes of every frame, (N, L); the tokenizer is frozen after its training, so once is enough."""
     tokenizer.eval()
+    device = tokenizer.quantize.embedding.weight.device
     out = [
-        tokenizer.encode(images_to_float(frames[i : i + batch])).numpy().astype(np.int16)
+        tokenizer.encode(images_to_float(frames[i : i + batch]).to(device)).cpu().numpy().astype(np.int16)
         for i in range(0, len(frames), batch)
     ]
     return np.concatenate(out)
