@@ -10,6 +10,7 @@ steps the physics:
 
 from __future__ import annotations
 
+import copy
 import importlib
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.errors import ConfigError, SimulationError
-from f1_ros.sim.scene import GROUP_ARM, GROUP_CUBE, GROUP_HAND, GROUP_STATIC, GROUP_UNSEEN, Scene
+from f1_ros.sim.scene import GROUP_ARM, GROUP_CUBE, GROUP_HAND, GROUP_STATIC, GROUP_UNSEEN, Looks, Scene
 
 Picture = NDArray[np.uint8]
 RendererKind = Literal["ray", "egl", "auto"]
@@ -35,10 +36,12 @@ class Snapshot:
     Attributes:
         time_ns: time since the world's reset, ns.
         qpos: MuJoCo's generalised positions.
+        looks: what its episode looks like; None: as the scene was compiled.
     """
 
     time_ns: int
     qpos: NDArray[np.float64]
+    looks: Looks | None = None
 
 
 class Renderer(Protocol):
@@ -98,9 +101,10 @@ class RayRenderer:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        self._data = mujoco.MjData(scene.model)
+        self._model = model = copy.copy(scene.model)  # its own, since each episode may look different
+        self._data = mujoco.MjData(model)
+        self._looks: Looks | None = None
         self._views: dict[tuple[int, int, int], _View] = {}
-        model = scene.model
         self._to_light = -model.light("lamp").dir / np.linalg.norm(model.light("lamp").dir)
         self._ambient = float(model.vis.headlight.ambient[0])
         self._diffuse = float(model.light("lamp").diffuse[0])
@@ -110,26 +114,27 @@ class RayRenderer:
         """See `Renderer.render`."""
         index = camera_id(self._scene, camera, width, height)
         if snapshot is not self._drawn:
+            self._dress(snapshot.looks)
             self._data.qpos[:] = snapshot.qpos
-            mujoco.mj_kinematics(self._scene.model, self._data)
-            mujoco.mj_camlight(self._scene.model, self._data)
+            mujoco.mj_kinematics(self._model, self._data)
+            mujoco.mj_camlight(self._model, self._data)
             self._drawn = snapshot
         view = self._views.get((index, width, height))
         if view is None:
             # The wrist camera looks away from the arm that carries it.
             groups = (GROUP_ARM, GROUP_HAND, GROUP_CUBE) if camera in FIXED_CAMERAS else (GROUP_HAND, GROUP_CUBE)
-            moving = np.flatnonzero(np.isin(self._scene.model.geom_group, groups))
-            view = _View(camera_rays(float(self._scene.model.cam_fovy[index]), width, height), moving)
+            moving = np.flatnonzero(np.isin(self._model.geom_group, groups))
+            view = _View(camera_rays(float(self._model.cam_fovy[index]), width, height), moving)
             self._views[index, width, height] = view
-            if camera in FIXED_CAMERAS:
-                view.background, view.depth = self._cast(index, view.rays, (GROUP_STATIC,))
+        if camera in FIXED_CAMERAS and view.background is None:
+            view.background, view.depth = self._cast(index, view.rays, (GROUP_STATIC,))
         if view.background is None or view.depth is None:
             picture, depth = self._cast(index, view.rays, (GROUP_STATIC,))
         else:
             picture, depth = view.background.copy(), view.depth
         pixels = self._pixels_of(index, view.moving, width, height)
         if len(pixels):
-            groups = tuple(np.unique(self._scene.model.geom_group[view.moving]).tolist())
+            groups = tuple(np.unique(self._model.geom_group[view.moving]).tolist())
             colours, nearer = self._cast(index, view.rays[pixels], groups)
             front = nearer < depth[pixels]
             picture[pixels[front]] = colours[front]
@@ -139,9 +144,17 @@ class RayRenderer:
         """See `Renderer.close`."""
         self._views.clear()
 
+    def _dress(self, looks: Looks | None) -> None:
+        if looks is None or looks == self._looks:
+            return
+        looks.apply(self._model)
+        self._looks = looks
+        for view in self._views.values():  # what was kept shows the last episode's
+            view.background = view.depth = None
+
     def _pixels_of(self, index: int, geoms: NDArray[np.intp], width: int, height: int) -> NDArray[np.intp]:
         """Pixels (row-major indices) within the geoms' projected bounding boxes."""
-        model, data = self._scene.model, self._data
+        model, data = self._model, self._data
         centre, half = model.geom_aabb[geoms, :3], model.geom_aabb[geoms, 3:]
         local = centre[:, None] + half[:, None] * _CORNERS  # (geoms, 8, 3)
         world = np.einsum("gij,gcj->gci", data.geom_xmat[geoms].reshape(-1, 3, 3), local) + data.geom_xpos[geoms, None]
@@ -160,7 +173,7 @@ class RayRenderer:
     def _cast(
         self, index: int, rays: NDArray[np.float64], groups: tuple[int, ...]
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        model, data, count = self._scene.model, self._data, len(rays)
+        model, data, count = self._model, self._data, len(rays)
         shown = np.zeros(6, np.uint8)
         shown[list(groups)] = 1
         world_rays = np.ascontiguousarray(rays @ data.cam_xmat[index].reshape(3, 3).T).ravel()
@@ -184,8 +197,8 @@ class EglRenderer:
     """
 
     def __init__(self, scene: Scene) -> None:
-        model = scene.model
         self._scene = scene
+        self._model = model = copy.copy(scene.model)
         self._data = mujoco.MjData(model)
         self._largest = int(model.vis.global_.offwidth), int(model.vis.global_.offheight)
         try:
@@ -215,7 +228,9 @@ class EglRenderer:
                 f"A picture of {width} x {height} px was asked for.",
                 remedy=f"EGL draws up to {self._largest[0]} x {self._largest[1]} px.",
             )
-        model, data = self._scene.model, self._data
+        model, data = self._model, self._data
+        if snapshot.looks is not None:
+            snapshot.looks.apply(model)
         data.qpos[:] = snapshot.qpos
         mujoco.mj_forward(model, data)
         mujoco.mjv_updateScene(model, data, self._options, None, view, mujoco.mjtCatBit.mjCAT_ALL, self._drawing)

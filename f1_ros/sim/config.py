@@ -30,7 +30,10 @@ class BeltConfig:
         hand_height: range of the fingertips' start height above the belt's surface, m.
         stream_pause_s: time between the end of one cube (binned or out of reach) and the next one's start, s.
         reach_y: a cube farther than this from y = 0 has left the reachable part of the belt, m.
-        cube_rgb, belt_rgb, bin_rgb, floor_rgb: colours, 0..1.
+        cover: a panel hides the cube for a while before it can be picked; see `f1_ros.sim.cover`.
+        cover_s: range of the time for which neither camera sees anything of the cube, s.
+        cover_lead_s: range of the time from the end of the pre-roll until the cube begins to go under the panel, s.
+        cube_rgb, belt_rgb, bin_rgb, floor_rgb, cover_rgb: colours, 0..1.
         light: direction in which the light shines.
         ambient, diffuse: light that every surface has, and that a surface facing the lamp has on top.
         noise: standard deviation of camera noise, in grey levels of 255.
@@ -51,17 +54,21 @@ class BeltConfig:
     hand_height: Range = (0.17, 0.23)
     stream_pause_s: float = 0.5
     reach_y: float = 0.62
+    cover: bool = False
+    cover_s: Range = (0.3, 0.6)
+    cover_lead_s: Range = (0.05, 0.25)
     cube_rgb: Rgb = (0.93, 0.16, 0.10)
     belt_rgb: Rgb = (0.17, 0.18, 0.20)
     bin_rgb: Rgb = (0.13, 0.38, 0.72)
     floor_rgb: Rgb = (0.60, 0.58, 0.54)
+    cover_rgb: Rgb = (0.30, 0.33, 0.37)
     light: tuple[float, float, float] = (-0.3, 0.35, -0.9)
     ambient: float = 0.45
     diffuse: float = 0.60
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("speed", "cube_x", "cube_y", "hand_x", "hand_y", "hand_height"):
+        for name in ("speed", "cube_x", "cube_y", "hand_x", "hand_y", "hand_height", "cover_s", "cover_lead_s"):
             low, high = getattr(self, name)
             if not (math.isfinite(low) and math.isfinite(high) and low <= high):
                 _refuse(name, (low, high), "give two finite numbers, the smaller one first")
@@ -75,6 +82,12 @@ class BeltConfig:
             _refuse("cube_y", self.cube_y, "keep cubes on the belt: within 1.4 m of its middle")
         if self.hand_height[0] < 0.05:
             _refuse("hand_height", self.hand_height, "start the hand at least 0.05 m above the belt")
+        for name in ("cover_s", "cover_lead_s"):
+            low, high = getattr(self, name)
+            if low < 0 or high > 2.0:
+                _refuse(name, (low, high), "give times from 0 to 2 s")
+        if self.cover and self.speed[0] < 0.05:
+            _refuse("cover", True, "let the belt run at 0.05 m/s at least (speed), or a cube never comes out")
         for name in ("cube_mass", "friction", "reach_y", "stream_pause_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -83,7 +96,7 @@ class BeltConfig:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 _refuse(name, value, "give a finite number, 0 or above")
-        for name in ("cube_rgb", "belt_rgb", "bin_rgb", "floor_rgb"):
+        for name in ("cube_rgb", "belt_rgb", "bin_rgb", "floor_rgb", "cover_rgb"):
             if not all(0 <= c <= 1 for c in getattr(self, name)):
                 _refuse(name, getattr(self, name), "give three numbers from 0 to 1")
         if not (all(map(math.isfinite, self.light)) and self.light[2] < 0):

@@ -12,7 +12,8 @@ What is written (N steps of all episodes, one after the other, at 20 Hz):
     tool.npy               (N, 3) float32            point between the fingertips, m
     phase.npy              (N,) int8                 f1_ros.sim.expert.Phase; -1 in the pre-roll
     episode.npy            (N,) int32                ascending
-    meta.json              configuration, seeds, and of each episode: steps, belt speed, noise, attempts, pick step
+    meta.json              configuration, seeds, and of each episode: steps, belt speed, noise, attempts, pick step,
+                           and where a cover lay and when it hid the cube (see `f1_ros.sim.cover.Cover`)
 
 The first 9 steps of an episode are the pre-roll: the arm stands still while the belt runs, so that a history exists;
 their labels are what the expert would do. The command that is executed carries Ornstein-Uhlenbeck noise in the tool's
@@ -41,7 +42,8 @@ from numpy.typing import NDArray
 from f1_ros.errors import ConfigError, SimulationError
 from f1_ros.sim.camera import Snapshot, open_renderer
 from f1_ros.sim.config import BeltConfig
-from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, training_seed
+from f1_ros.sim.cover import Cover
+from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, covered_steps, training_seed
 from f1_ros.sim.expert import Expert, Phase, WorldState
 from f1_ros.sim.lockstep import STEP_NS, StepDriver
 from f1_ros.sim.world import BeltWorld
@@ -74,6 +76,7 @@ class Episode:
     noise: float
     attempts: int
     picked_step: int
+    cover: Cover | None
 
 
 def demonstrate(world: BeltWorld, seed: int, episode: int) -> Episode:
@@ -175,7 +178,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> Episode | None:
     rng = np.random.default_rng([world_seed, 2])
     world.reset(world_seed)
-    if rng.random() < _RIDE_SHARE:
+    if rng.random() < _RIDE_SHARE or world.config.cover:
         start = EpisodeStart.ride(world)
     else:
         start = EpisodeStart.drop(world, PREROLL_STEPS + int(rng.integers(-_DROP_WITHIN, _DROP_WITHIN + 1)))
@@ -186,7 +189,7 @@ def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> 
     snapshots: list[Snapshot] = []
     disturbance = np.zeros(3)
     picked_step, waited = -1, 0
-    for step in range(_MAX_STEPS):
+    for step in range(_MAX_STEPS + covered_steps(world)):
         if step == start.drop_step:
             world.drop_cube(start.position)
         state = WorldState.of(world)
@@ -222,6 +225,7 @@ def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> 
         noise,
         attempts,
         picked_step,
+        world.cover,
     )
 
 
@@ -244,7 +248,7 @@ def _record_part(folder: Path, first: int, count: int, seed: int, config: BeltCo
     arrays["episode"] = np.repeat(np.arange(first, first + count, dtype=np.int32), lengths)
     facts = [
         {"steps": len(e.snapshots), "belt_speed": e.belt_speed, "noise": e.noise, "attempts": e.attempts,
-         "picked_step": e.picked_step}
+         "picked_step": e.picked_step, **({} if e.cover is None else {"cover": dataclasses.asdict(e.cover)})}
         for e in kept
     ]  # fmt: skip
     target = _part(folder, first)

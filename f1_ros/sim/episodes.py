@@ -5,6 +5,7 @@ Training and evaluation never share a seed: training seeds are even, evaluation 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,15 +49,23 @@ class EpisodeStart:
         """The cube rides in from the start of the pre-roll.
 
         It is let go upstream, so that at the end of the pre-roll, when the arm may start, its position is drawn from
-        the configuration's ranges whatever the belt's speed and direction: one picture tells nothing of them.
+        the configuration's ranges whatever the belt's speed and direction: one picture tells nothing of them. With a
+        cover, which tells the direction, it is from the part of the range that leaves time to pick the cube.
         """
         x, y = world.draw_start()
+        if world.config.cover:
+            y = world.place_cover(y).start_y
         return EpisodeStart(0, (x, y - world.belt_speed * PREROLL_STEPS * STEP_NS * 1e-9))
 
     @staticmethod
     def drop(world: BeltWorld, step: int) -> EpisodeStart:
         """The cube appears at `step` within the configuration's ranges, as it does in a stream of cubes."""
         return EpisodeStart(step, world.draw_start())
+
+
+def covered_steps(world: BeltWorld) -> int:
+    """Steps after the pre-roll until the cube has left its cover and can be picked; 0 without a cover."""
+    return 0 if world.cover is None else math.ceil(world.cover.free_s * 1e9 / STEP_NS)
 
 
 def run_preroll(world: BeltWorld, driver: StepDriver, start: EpisodeStart) -> None:

@@ -4,7 +4,8 @@
     result.success_rate, result.interval, result.failures
 
 An episode: the arm holds still for 0.45 s while the belt runs and the cube rides in; then the policy has 60 steps of
-50 ms. Success: the cube is 8 cm above its rest height at three checks of 50 ms in a row.
+50 ms, and with a cover as many more as the cube needs to leave it. Success: the cube is 8 cm above its rest height at
+three checks of 50 ms in a row.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from f1_ros.engine.protocol import Engine
 from f1_ros.errors import ConfigError
 from f1_ros.robots.profile import RobotProfile, load_profile
 from f1_ros.sim.config import BeltConfig
-from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, evaluation_seed
+from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, covered_steps, evaluation_seed
 from f1_ros.sim.expert import Expert, WorldState
 from f1_ros.sim.lockstep import StepDriver
 from f1_ros.sim.policy_runner import PolicyRunner
@@ -88,6 +89,10 @@ class EvaluationSettings:
             raise ConfigError(f"--delay is {self.delay_s} s.", remedy="Give 0 to 2 s.")
         if self.replan_steps < 1:
             raise ConfigError(f"--replan is {self.replan_steps} steps.", remedy="Give 1 or more.")
+        if self.sudden and self.belt.cover:
+            raise ConfigError(
+                "With a cover the cube rides in; it cannot drop in suddenly.", remedy="Leave out --sudden."
+            )
         if self.threads < 1:
             raise ConfigError(f"--threads is {self.threads}.", remedy="Give 1 or more.")
 
@@ -296,7 +301,8 @@ class _Runs:
         latencies.clear()
         watch = FailureWatch(world)
         picked_step: int | None = None
-        for step in range(PREROLL_STEPS + EPISODE_STEPS + BIN_STEPS):
+        limit = EPISODE_STEPS + covered_steps(world)
+        for step in range(PREROLL_STEPS + limit + BIN_STEPS):
             if step == start.drop_step:
                 world.drop_cube(start.position)
             if step < PREROLL_STEPS:
@@ -309,7 +315,7 @@ class _Runs:
                 picked_step = since
             more = BIN_STEPS if self.settings.until_binned else 0
             over = world.counts.binned or world.counts.missed
-            if over or since >= (EPISODE_STEPS if picked_step is None else picked_step + more):
+            if over or since >= (limit if picked_step is None else picked_step + more):
                 break
         picked = picked_step is not None
         return EpisodeResult(

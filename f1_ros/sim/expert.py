@@ -15,6 +15,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from f1_ros.sim.cover import FINGERS_Y
 from f1_ros.sim.kinematics import ArmKinematics, Array
 from f1_ros.sim.scene import BELT_TOP, BIN_CENTRE, CUBE_REST_Z, GRIPPER_OPEN
 from f1_ros.sim.world import BeltWorld, Cube
@@ -62,17 +63,20 @@ class WorldState:
         joints: (7,) rad.
         gripper_width: m.
         cube: the cube in play, or None.
+        cover: y of both edges of a panel over the belt, the lower one first, m; None without one.
     """
 
     joints: Array
     gripper_width: float
     cube: Cube | None
+    cover: tuple[float, float] | None = None
 
     @staticmethod
     def of(world: BeltWorld) -> WorldState:
         """The state of a world as of now."""
         cubes = world.cubes
-        return WorldState(world.joint_positions, world.gripper_width, cubes[0] if cubes else None)
+        cover = None if world.cover is None else world.cover.span
+        return WorldState(world.joint_positions, world.gripper_width, cubes[0] if cubes else None, cover)
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class Expert:
             if near and state.gripper_width < _HELD_WIDTH:
                 return self._carry(tool, to_bin)
             if cube.place == "belt" and not (abs(cube.position[1]) > _REACH_Y):
-                return self._pick(tool, state.gripper_width, cube)
+                return self._pick(tool, state.gripper_width, cube, state.cover)
         away = HOVER - tool
         phase = Phase.WAIT if np.linalg.norm(away) < 0.04 else Phase.RETURN
         return _travel(away), GRIPPER_OPEN, phase
@@ -127,14 +131,16 @@ class Expert:
             return np.array([0.0, 0.0, up]), 0.0, Phase.LIFT
         return np.append(_travel(to_bin), up), 0.0, Phase.CARRY
 
-    def _pick(self, tool: Array, width: float, cube: Cube) -> tuple[Array, float, Phase]:
+    def _pick(
+        self, tool: Array, width: float, cube: Cube, cover: tuple[float, float] | None
+    ) -> tuple[Array, float, Phase]:
         offset = cube.position[:2] - tool[:2]
         distance = float(np.linalg.norm(offset))
         low = tool[2] - CUBE_REST_Z < 0.01
         closing = width < 0.06 and distance < 2 * _CLOSE_WITHIN
         if low and (distance < _CLOSE_WITHIN or closing):
             phase, height, opening = Phase.CLOSE, CUBE_REST_Z, 0.0
-        elif distance < _DESCEND_WITHIN:
+        elif distance < _DESCEND_WITHIN and _beyond(cover, cube, tool):
             phase, height, opening = Phase.DESCEND, CUBE_REST_Z, GRIPPER_OPEN
         else:
             phase, height, opening = Phase.APPROACH, _APPROACH_Z, GRIPPER_OPEN
@@ -142,6 +148,15 @@ class Expert:
         velocity[:2] = _towards(offset, _GAIN, _APPROACH_SPEED) + (0.0, cube.velocity[1])
         velocity[2] = np.clip(_GAIN * (height - tool[2]), -_APPROACH_SPEED, _APPROACH_SPEED)
         return velocity, opening, phase
+
+
+def _beyond(cover: tuple[float, float] | None, cube: Cube, tool: Array) -> bool:
+    """Whether the hand can go down to the cube without touching the panel, now and while the cube rides on."""
+    if cover is None:
+        return True
+    if cube.velocity[1] > 0:
+        return bool(min(cube.position[1], tool[1]) - FINGERS_Y > cover[1])
+    return bool(max(cube.position[1], tool[1]) + FINGERS_Y < cover[0])
 
 
 def _towards(offset: Array, gain: float, speed: float) -> Array:

@@ -19,6 +19,9 @@ TICK_NS = 10_000_000
 BELT_TOP = 0.06
 CUBE_HALF = 0.02
 CUBE_REST_Z = BELT_TOP + CUBE_HALF
+COVER_X, COVER_Z = (0.33, 0.60), 0.112
+COVER_HALF_Z = 0.002
+_BELOW_FLOOR = -1.0
 BIN_CENTRE = (0.70, 0.0)
 BIN_HALF = (0.076, 0.106)
 BIN_WALL_Z = 0.08
@@ -27,6 +30,26 @@ PARKED = (50.0, 0.0, CUBE_HALF)
 """Where a cube lies that is not in play: on the floor, behind every camera's horizon."""
 
 GROUP_STATIC, GROUP_ARM, GROUP_HAND, GROUP_CUBE, GROUP_UNSEEN = range(5)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What of a scene's looks is drawn for each episode.
+
+    Attributes:
+        cover: y of both edges of the panel over the belt, the lower one first, m; None without a panel.
+    """
+
+    cover: tuple[float, float] | None = None
+
+    def apply(self, model: mujoco.MjModel) -> None:
+        """Give a renderer's own copy of the model these looks."""
+        panel = model.geom("cover")
+        low, high = self.cover if self.cover is not None else (0.0, 0.01)
+        panel.pos[:] = (sum(COVER_X) / 2, (low + high) / 2, COVER_Z if self.cover is not None else _BELOW_FLOOR)
+        panel.size[:] = ((COVER_X[1] - COVER_X[0]) / 2, (high - low) / 2, COVER_HALF_Z)
+        model.geom_aabb[panel.id, 3:] = panel.size  # rays look for a geom within its bounds only
+        model.geom_rbound[panel.id] = np.linalg.norm(panel.size)
 
 
 @dataclass(frozen=True)
@@ -53,6 +76,21 @@ class Scene:
     tool_site: int
 
 
+def _add_parts(spec: mujoco.MjSpec, config: BeltConfig) -> None:
+    """Add what only some tasks have. Without them the model is the packaged one, to the bit."""
+    if config.cover:
+        spec.worldbody.add_geom(
+            name="cover",
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            group=GROUP_STATIC,
+            contype=0,
+            conaffinity=0,
+            pos=(0.0, 0.0, _BELOW_FLOOR),  # until an episode says where it lies
+            size=(0.01, 0.01, COVER_HALF_Z),
+            rgba=(*config.cover_rgb, 1.0),
+        )
+
+
 def load_scene(config: BeltConfig) -> Scene:
     """Compile the packaged scene with the configuration's colours, light, friction and cube mass.
 
@@ -61,7 +99,9 @@ def load_scene(config: BeltConfig) -> Scene:
     """
     try:
         with as_file(files("f1_ros.sim") / "assets") as folder:
-            model = mujoco.MjModel.from_xml_path(str(folder / "fr3_belt.xml"))
+            spec = mujoco.MjSpec.from_file(str(folder / "fr3_belt.xml"))
+            _add_parts(spec, config)
+            model = spec.compile()
     except (ValueError, FileNotFoundError) as error:
         raise SimulationError(
             f"The packaged scene fr3_belt.xml cannot be compiled: {error}.",

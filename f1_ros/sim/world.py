@@ -18,9 +18,10 @@ from typing import Literal
 import mujoco
 import numpy as np
 
-from f1_ros.errors import SimulationError
+from f1_ros.errors import ConfigError, SimulationError
 from f1_ros.sim.camera import Picture, Renderer, RendererKind, Snapshot, open_renderer
 from f1_ros.sim.config import BeltConfig
+from f1_ros.sim.cover import Cover, plan_cover
 from f1_ros.sim.kinematics import ArmKinematics, Array
 from f1_ros.sim.scene import (
     BELT_TOP,
@@ -33,6 +34,7 @@ from f1_ros.sim.scene import (
     PARKED,
     TICK_NS,
     TICK_STEPS,
+    Looks,
     Scene,
     load_scene,
 )
@@ -84,6 +86,9 @@ class BeltWorld:
         config: belt, cubes, colours.
         stream: cubes come by themselves; otherwise `drop_cube` drops one.
         renderer: what `render` draws with: "ray", "egl", or "auto" for EGL where it is present.
+
+    Raises:
+        ConfigError: on a stream of cubes with a cover, which lies where one cube rides.
     """
 
     def __init__(
@@ -91,6 +96,10 @@ class BeltWorld:
     ) -> None:
         self.config = config if config is not None else BeltConfig()
         self.stream = stream
+        if stream and self.config.cover:
+            raise ConfigError(
+                "A stream of cubes has no cover.", remedy="Set cover: false, or let the cubes come one an episode."
+            )
         self.scene: Scene = load_scene(self.config)
         self.kinematics = ArmKinematics(self.scene)
         self._data = mujoco.MjData(self.scene.model)
@@ -107,6 +116,7 @@ class BeltWorld:
         config = self.config
         self._rng = np.random.default_rng([seed, 0])
         self._noise_rng = np.random.default_rng([seed, 1])
+        self._cover_rng = np.random.default_rng([seed, 3])  # 2 is the recording's
         mujoco.mj_resetData(self.scene.model, self._data)
         direction = config.direction if config.direction != 0 else int(self._rng.choice((-1, 1)))
         self.belt_speed = float(direction * self._rng.uniform(*config.speed))
@@ -121,6 +131,7 @@ class BeltWorld:
         self._data.ctrl[:7] = joints
         self._data.ctrl[7] = GRIPPER_OPEN / 2
         self._ticks = 0
+        self.cover: Cover | None = None
         self.counts = Counts()
         self._next_drop_tick: int | None = self._pause_ticks() if self.stream else None
         self._in_play = False
@@ -167,6 +178,24 @@ class BeltWorld:
     def draw_start(self) -> tuple[float, float]:
         """A cube's start position (x, y) in m, drawn from the configuration."""
         return float(self._rng.uniform(*self.config.cube_x)), float(self._rng.uniform(*self.config.cube_y))
+
+    def place_cover(self, start_y: float) -> Cover:
+        """Lay this episode's cover over the belt, drawn for a cube that starts at `start_y` m; see `plan_cover`.
+
+        Raises:
+            ConfigError: if the configuration has no cover.
+        """
+        if not self.config.cover:
+            raise ConfigError("The belt's configuration has no cover.", remedy="Set cover: true.")
+        self.cover = plan_cover(self.config, self._cover_rng, self.belt_speed, start_y)
+        return self.cover
+
+    @property
+    def looks(self) -> Looks | None:
+        """What of the scene's looks is this episode's own; None where the configuration leaves nothing to draw."""
+        if not self.config.cover:
+            return None
+        return Looks(cover=None if self.cover is None else self.cover.span)
 
     def clear_cube(self) -> None:
         """Take the cube out of play; in a stream the next one comes after the pause."""
@@ -224,7 +253,7 @@ class BeltWorld:
 
     def snapshot(self) -> Snapshot:
         """A copy of the state that a `Renderer` can draw in another thread or process."""
-        return Snapshot(self.time_ns, np.array(self._data.qpos))
+        return Snapshot(self.time_ns, np.array(self._data.qpos), self.looks)
 
     def render(self, camera: str, width: int = 96, height: int = 96) -> Picture:
         """Picture of a camera ("front", "wrist", "scene") as of now, (height, width, 3) uint8 RGB.
