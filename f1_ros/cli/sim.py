@@ -52,6 +52,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("--replan", type=int, default=3, metavar="STEPS", help="steps of 50 ms between inferences")
     evaluate.add_argument("--sudden", action="store_true", help="the cube drops onto the belt as the episode starts")
     evaluate.add_argument("--instruction", help="instruction (default: the policy's own)")
+    evaluate.add_argument(
+        "--foresight",
+        choices=("own", "skipped", "shuffled"),
+        default="own",
+        help="what the policy acts on: its own foresight (default), none, or one with its tokens shuffled",
+    )
     evaluate.add_argument("--goal", type=float, metavar="RATE", help="exit with 1 below this success rate (0 to 1)")
     evaluate.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     evaluate.add_argument("--config", type=Path, help="belt configuration (default: the packaged config/sim/belt.yaml)")
@@ -112,6 +118,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         replan_steps=args.replan,
         sudden=args.sudden,
         instruction=args.instruction,
+        foresight=args.foresight,
     )
 
     def progress(done: int, picked: int) -> None:
@@ -127,6 +134,10 @@ def _evaluate(args: argparse.Namespace) -> int:
         Result("wilson_low", low),
         Result("wilson_high", high),
         Result("episodes", len(found.episodes)),
+    ]
+    results += [
+        Result("time_to_pick", found.time_to_pick_s, "s"),
+        Result("command_jerk_rms", found.jerk_rms, "rad/s3"),
     ]
     if settings.until_binned:
         results.append(Result("binned_rate", found.binned_rate))

@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -28,9 +28,10 @@ from f1_ros.robots.profile import RobotProfile, load_profile
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, covered_steps, evaluation_seed
 from f1_ros.sim.expert import Expert, WorldState
-from f1_ros.sim.lockstep import StepDriver
+from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS, StepDriver
+from f1_ros.sim.measures import CommandedWorld, Failure, FailureWatch, rms_jerk, wilson_interval
 from f1_ros.sim.policy_runner import PolicyRunner
-from f1_ros.sim.scene import CUBE_REST_Z, TICK_NS
+from f1_ros.sim.scene import TICK_NS
 from f1_ros.sim.world import BeltWorld
 
 EPISODE_STEPS = 60
@@ -39,9 +40,8 @@ BIN_STEPS = 50
 
 BANDS = 4
 CALIBRATION_RUNS = 20
-_Z95 = 1.959963984540054
 
-Failure = Literal["never_reached", "missed_grasp", "slipped", "knocked", "timeout"]
+ForesightUse = Literal["own", "skipped", "shuffled"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class EvaluationSettings:
         replan_steps: steps between inferences.
         sudden: the cube drops onto the belt at the start, instead of riding in while the arm holds still.
         instruction: the policy's default if None.
+        foresight: what the policy's action expert is given: its "own" foresight, none ("skipped"), or foresight
+            whose tokens were "shuffled": what foresight is worth to it.
         threads: threads of the engine.
 
     Raises:
@@ -78,6 +80,7 @@ class EvaluationSettings:
     replan_steps: int = 3
     sudden: bool = False
     instruction: str | None = None
+    foresight: ForesightUse = "own"
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -93,6 +96,8 @@ class EvaluationSettings:
             raise ConfigError(
                 "With a cover the cube rides in; it cannot drop in suddenly.", remedy="Leave out --sudden."
             )
+        if self.foresight != "own" and self.policy is None:
+            raise ConfigError("The scripted expert has no foresight.", remedy="Leave out --foresight.")
         if self.threads < 1:
             raise ConfigError(f"--threads is {self.threads}.", remedy="Give 1 or more.")
 
@@ -106,6 +111,9 @@ class EpisodeResult:
         belt_speed: m/s, signed.
         picked: success.
         picked_step: step of 50 ms at which it was, or None.
+        time_to_pick_s: from the policy's first tick to the pick, as seen at steps of 50 ms, s; None without a pick.
+        jerk_rms: `measures.rms_jerk` of the commands from the policy's first tick to the pick, or to the end without
+            one, rad/s3.
         binned: the cube came into the bin afterwards.
         failure: why it was not picked; None on success.
         latencies_ms: of each inference, ms.
@@ -115,6 +123,8 @@ class EpisodeResult:
     belt_speed: float
     picked: bool
     picked_step: int | None
+    time_to_pick_s: float | None
+    jerk_rms: float | None
     binned: bool
     failure: Failure | None
     latencies_ms: list[float]
@@ -155,6 +165,16 @@ class Evaluation:
         return sum(e.binned for e in self.episodes) / len(self.episodes)
 
     @property
+    def time_to_pick_s(self) -> float | None:
+        """Mean time to pick over the episodes with a pick, s; None without any."""
+        return _mean([e.time_to_pick_s for e in self.episodes if e.picked])
+
+    @property
+    def jerk_rms(self) -> float | None:
+        """Mean of `EpisodeResult.jerk_rms` over the episodes with a pick, rad/s3; None without any."""
+        return _mean([e.jerk_rms for e in self.episodes if e.picked])
+
+    @property
     def failures(self) -> dict[str, int]:
         """Reasons of failures with their counts, most frequent first."""
         return dict(Counter(e.failure for e in self.episodes if e.failure is not None).most_common())
@@ -182,18 +202,9 @@ class Evaluation:
         return rows
 
 
-def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:
-    """95 % Wilson score interval (Wilson 1927) of a share.
-
-    Raises:
-        ConfigError: if there are no episodes, or more successes than episodes.
-    """
-    if episodes < 1 or not 0 <= successes <= episodes:
-        raise ConfigError(f"{successes} successes of {episodes} episodes.", remedy="Evaluate at least one episode.")
-    p, z2 = successes / episodes, _Z95**2
-    centre = (p + z2 / (2 * episodes)) / (1 + z2 / episodes)
-    half = _Z95 / (1 + z2 / episodes) * math.sqrt(p * (1 - p) / episodes + z2 / (4 * episodes**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def evaluate(
@@ -284,7 +295,7 @@ class _Runs:
 
     def __init__(self, settings: EvaluationSettings) -> None:
         self.settings = settings
-        self.world = BeltWorld(settings.belt)
+        self.world = CommandedWorld(settings.belt)
         self.driver: _Driver
         if settings.policy is None:
             self.driver = _ExpertDriver(self.world)
@@ -301,6 +312,7 @@ class _Runs:
         latencies.clear()
         watch = FailureWatch(world)
         picked_step: int | None = None
+        picked_tick: int | None = None
         limit = EPISODE_STEPS + covered_steps(world)
         for step in range(PREROLL_STEPS + limit + BIN_STEPS):
             if step == start.drop_step:
@@ -312,7 +324,7 @@ class _Runs:
             watch.look()
             since = step - PREROLL_STEPS + 1
             if picked_step is None and world.counts.picked:
-                picked_step = since
+                picked_step, picked_tick = since, len(world.commands)
             more = BIN_STEPS if self.settings.until_binned else 0
             over = world.counts.binned or world.counts.missed
             if over or since >= (limit if picked_step is None else picked_step + more):
@@ -323,43 +335,12 @@ class _Runs:
             belt_speed=world.belt_speed,
             picked=picked,
             picked_step=picked_step,
+            time_to_pick_s=None if picked_step is None else picked_step * STEP_NS * 1e-9,
+            jerk_rms=rms_jerk(np.array(world.commands[PREROLL_STEPS * STEP_TICKS : picked_tick])),
             binned=world.counts.binned > 0,
             failure=None if picked else watch.reason(),
             latencies_ms=list(latencies),
         )
-
-
-class FailureWatch:
-    """Looks at the world after each step and says in the end why a cube was not picked."""
-
-    def __init__(self, world: BeltWorld) -> None:
-        self._world = world
-        self._nearest = math.inf
-        self._highest = 0.0
-        self._closed = self._knocked = False
-
-    def look(self) -> None:
-        """Call once a step."""
-        world = self._world
-        if not world.cubes:
-            return
-        cube = world.cubes[0]
-        offset = cube.position - world.tool_position
-        self._nearest = min(self._nearest, float(np.linalg.norm(offset)))
-        self._highest = max(self._highest, float(cube.position[2]) - CUBE_REST_Z)
-        self._closed |= world.gripper_width < 0.03
-        slid = np.linalg.norm(cube.velocity[:2] - (0.0, world.belt_speed)) > 0.10
-        self._knocked |= cube.place == "floor" or bool(cube.place == "belt" and slid and world.gripper_width > 0.045)
-
-    def reason(self) -> Failure:
-        """The likeliest reason, the first that holds of: slipped, knocked, missed grasp, never reached, timeout."""
-        if self._highest > 0.02:
-            return "slipped"
-        if self._knocked:
-            return "knocked"
-        if self._closed:
-            return "missed_grasp"
-        return "never_reached" if self._nearest > 0.05 else "timeout"
 
 
 def open_runner(world: BeltWorld, settings: EvaluationSettings, profile: RobotProfile) -> PolicyRunner:
@@ -372,7 +353,8 @@ def open_runner(world: BeltWorld, settings: EvaluationSettings, profile: RobotPr
         raise ConfigError("No policy is given.", remedy="Give --policy DIR.")
     from f1_ros.engine import open_engine
 
-    engine: Engine = open_engine(settings.policy, threads=settings.threads)
+    given: dict[str, Any] = {} if settings.foresight == "own" else {"foresight": settings.foresight}
+    engine: Engine = open_engine(settings.policy, threads=settings.threads, **given)
     engine.warm_up()
     return PolicyRunner(
         world,
