@@ -38,6 +38,7 @@ from f1_ros.sim.scene import (
     Scene,
     load_scene,
 )
+from f1_ros.sim.tasks import ONE_INSTRUCTION
 
 CubePlace = Literal["belt", "air", "bin", "floor"]
 
@@ -189,6 +190,11 @@ class BeltWorld:
             raise ConfigError("The belt's configuration has no cover.", remedy="Set cover: true.")
         self.cover = plan_cover(self.config, self._cover_rng, self.belt_speed, start_y)
         return self.cover
+
+    @property
+    def instruction(self) -> str:
+        """What is asked for in this episode, as a policy is told."""
+        return ONE_INSTRUCTION
 
     @property
     def looks(self) -> Looks | None:
