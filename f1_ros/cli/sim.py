@@ -5,6 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from f1_ros.cli.report import Result
+    from f1_ros.sim.evaluate import Evaluation, EvaluationSettings
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,6 +57,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("--replan", type=int, default=3, metavar="STEPS", help="steps of 50 ms between inferences")
     evaluate.add_argument("--sudden", action="store_true", help="the cube drops onto the belt as the episode starts")
     evaluate.add_argument("--instruction", help="instruction (default: the policy's own)")
+    evaluate.add_argument(
+        "--reaction",
+        action="store_true",
+        help="run each episode again with the belt turned round, and say how soon the commands answer",
+    )
     evaluate.add_argument(
         "--foresight",
         choices=("own", "skipped", "shuffled"),
@@ -118,6 +128,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         replan_steps=args.replan,
         sudden=args.sudden,
         instruction=args.instruction,
+        reaction=args.reaction,
         foresight=args.foresight,
     )
 
@@ -148,6 +159,8 @@ def _evaluate(args: argparse.Namespace) -> int:
             Result("model_latency_p50_ms", float(np.percentile(latencies, 50)), "ms"),
             Result("model_latency_p95_ms", float(np.percentile(latencies, 95)), "ms"),
         ]
+    if settings.reaction:
+        results += _reactions(found, settings)
     bands = found.bands(belt.speed)
     report = Report(
         command=" ".join(["f1-ros sim eval", str(args.policy) if args.policy else "--expert"]),
@@ -172,3 +185,24 @@ def _evaluate(args: argparse.Namespace) -> int:
         )
     report.write(args.json)
     return report.exit_status
+
+
+def _reactions(found: Evaluation, settings: EvaluationSettings) -> list[Result]:
+    """How soon the commands answer to a belt that turns round, beside what delay and replanning allow."""
+    import numpy as np
+
+    from f1_ros.cli.report import Result
+    from f1_ros.sim.lockstep import STEP_NS
+
+    counted, times = found.reversals, found.reactions_s
+    results = [
+        Result("reversals", len(counted)),
+        Result("reversals_answered", len(times)),
+        Result("picked_after_reversal", sum(r.picked for r in counted)),
+        Result("reaction_p50", float(np.percentile(times, 50)) if times else None, "s"),
+        Result("reaction_p95", float(np.percentile(times, 95)) if times else None, "s"),
+    ]
+    if settings.policy is not None:
+        bound = found.delay_s + settings.replan_steps * STEP_NS * 1e-9 / 2
+        results.append(Result("delay_and_half_the_replanning", bound, "s"))
+    return results

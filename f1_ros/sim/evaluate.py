@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -29,8 +28,9 @@ from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, covered_steps, evaluation_seed
 from f1_ros.sim.expert import Expert, WorldState
 from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS, StepDriver
-from f1_ros.sim.measures import CommandedWorld, Failure, FailureWatch, rms_jerk, wilson_interval
+from f1_ros.sim.measures import CommandedWorld, FailureWatch, reaction_time, rms_jerk
 from f1_ros.sim.policy_runner import PolicyRunner
+from f1_ros.sim.results import EpisodeResult, Evaluation, Reversal
 from f1_ros.sim.scene import TICK_NS
 from f1_ros.sim.world import BeltWorld
 
@@ -38,8 +38,9 @@ EPISODE_STEPS = 60
 BIN_STEPS = 50
 """Steps after a pick in which the cube may still come into the bin (a detail, not part of success)."""
 
-BANDS = 4
 CALIBRATION_RUNS = 20
+REVERSAL_S = (0.2, 0.8)
+"""When the belt turns round, from the policy's first tick, s: during the approach."""
 
 ForesightUse = Literal["own", "skipped", "shuffled"]
 
@@ -61,6 +62,7 @@ class EvaluationSettings:
         replan_steps: steps between inferences.
         sudden: the cube drops onto the belt at the start, instead of riding in while the arm holds still.
         instruction: the policy's default if None.
+        reaction: run each episode a second time with the belt turned round during the approach; see `Reversal`.
         foresight: what the policy's action expert is given: its "own" foresight, none ("skipped"), or foresight
             whose tokens were "shuffled": what foresight is worth to it.
         threads: threads of the engine.
@@ -80,6 +82,7 @@ class EvaluationSettings:
     replan_steps: int = 3
     sudden: bool = False
     instruction: str | None = None
+    reaction: bool = False
     foresight: ForesightUse = "own"
     threads: int = 1
 
@@ -100,111 +103,6 @@ class EvaluationSettings:
             raise ConfigError("The scripted expert has no foresight.", remedy="Leave out --foresight.")
         if self.threads < 1:
             raise ConfigError(f"--threads is {self.threads}.", remedy="Give 1 or more.")
-
-
-@dataclass(frozen=True)
-class EpisodeResult:
-    """One episode.
-
-    Attributes:
-        episode: number, from 0.
-        belt_speed: m/s, signed.
-        picked: success.
-        picked_step: step of 50 ms at which it was, or None.
-        time_to_pick_s: from the policy's first tick to the pick, as seen at steps of 50 ms, s; None without a pick.
-        jerk_rms: `measures.rms_jerk` of the commands from the policy's first tick to the pick, or to the end without
-            one, rad/s3.
-        binned: the cube came into the bin afterwards.
-        failure: why it was not picked; None on success.
-        latencies_ms: of each inference, ms.
-    """
-
-    episode: int
-    belt_speed: float
-    picked: bool
-    picked_step: int | None
-    time_to_pick_s: float | None
-    jerk_rms: float | None
-    binned: bool
-    failure: Failure | None
-    latencies_ms: list[float]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """All episodes of an evaluation, in order.
-
-    Attributes:
-        episodes: results in the order of their numbers.
-        delay_s: delay that was in force, s.
-        calibration_ms: latency measured before the first episode, ms; None for the expert.
-    """
-
-    episodes: list[EpisodeResult]
-    delay_s: float
-    calibration_ms: float | None
-
-    @property
-    def successes(self) -> int:
-        """Episodes with a pick."""
-        return sum(e.picked for e in self.episodes)
-
-    @property
-    def success_rate(self) -> float:
-        """Share of episodes with a pick."""
-        return self.successes / len(self.episodes)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % Wilson interval of the success rate."""
-        return wilson_interval(self.successes, len(self.episodes))
-
-    @property
-    def binned_rate(self) -> float:
-        """Share of episodes in which the cube came into the bin."""
-        return sum(e.binned for e in self.episodes) / len(self.episodes)
-
-    @property
-    def time_to_pick_s(self) -> float | None:
-        """Mean time to pick over the episodes with a pick, s; None without any."""
-        return _mean([e.time_to_pick_s for e in self.episodes if e.picked])
-
-    @property
-    def jerk_rms(self) -> float | None:
-        """Mean of `EpisodeResult.jerk_rms` over the episodes with a pick, rad/s3; None without any."""
-        return _mean([e.jerk_rms for e in self.episodes if e.picked])
-
-    @property
-    def failures(self) -> dict[str, int]:
-        """Reasons of failures with their counts, most frequent first."""
-        return dict(Counter(e.failure for e in self.episodes if e.failure is not None).most_common())
-
-    @property
-    def latencies_ms(self) -> list[float]:
-        """Every inference's latency, ms."""
-        return [ms for e in self.episodes for ms in e.latencies_ms]
-
-    def bands(self, speed: tuple[float, float], count: int = BANDS) -> list[dict[str, float | int]]:
-        """Picks by equal bands of belt speed (m/s)."""
-        edges = np.linspace(speed[0], speed[1], count + 1) if speed[1] > speed[0] else np.array(speed)
-        rows: list[dict[str, float | int]] = []
-        for i in range(len(edges) - 1):
-            last = i == len(edges) - 2
-            inside = [
-                e
-                for e in self.episodes
-                if edges[i] <= abs(e.belt_speed) and (abs(e.belt_speed) < edges[i + 1] or (last or len(edges) == 2))
-            ]
-            rows.append(
-                {"from": float(edges[i]), "to": float(edges[i + 1]), "episodes": len(inside),
-                 "picked": sum(e.picked for e in inside)}
-            )  # fmt: skip
-        return rows
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
 
 
 def evaluate(
@@ -303,9 +201,27 @@ class _Runs:
             self.driver = open_runner(self.world, settings, load_profile("franka"))
 
     def episode(self, episode: int) -> EpisodeResult:
+        result = self._run(episode)
+        if not self.settings.reaction:
+            return result
+        commands = np.array(self.world.commands)
+        rng = np.random.default_rng([evaluation_seed(self.settings.seed, episode), 6])
+        ticks = round(float(rng.uniform(*REVERSAL_S)) * 1e9 / TICK_NS)
+        began = PREROLL_STEPS * STEP_TICKS
+        again = self._run(episode, reverse_tick=began + ticks)
+        reversal = Reversal(
+            at_s=ticks * TICK_NS * 1e-9,
+            grasped=self.world.grasped_at_reversal,
+            reaction_s=reaction_time(commands, np.array(self.world.commands), began + ticks),
+            picked=again.picked,
+        )
+        return dataclasses.replace(result, reversal=reversal)
+
+    def _run(self, episode: int, reverse_tick: int | None = None) -> EpisodeResult:
         seed = evaluation_seed(self.settings.seed, episode)
         world, driver = self.world, self.driver
         world.reset(seed)
+        world.reverse_tick = reverse_tick
         start = EpisodeStart.drop(world, PREROLL_STEPS) if self.settings.sudden else EpisodeStart.ride(world)
         driver.begin(seed % 2**31)
         latencies = driver.latencies_ms if isinstance(driver, PolicyRunner) else []

@@ -12,6 +12,10 @@ from f1_ros.sim.kinematics import Array
 from f1_ros.sim.scene import CUBE_REST_Z, TICK_NS
 from f1_ros.sim.world import BeltWorld
 
+REACTION = 1e-3
+"""A command that differs by more than this is a reaction, rad."""
+
+_OPEN = 0.07  # a hand that is narrower than this is closing, m
 _Z95 = 1.959963984540054
 
 Failure = Literal["never_reached", "missed_grasp", "slipped", "knocked", "timeout"]
@@ -22,15 +26,22 @@ class CommandedWorld(BeltWorld):
 
     Attributes:
         commands: the arm's target of every tick since the reset, each (7,) rad; 100 Hz.
+        reverse_tick: tick before which the belt turns round; None, as after a reset: it does not.
+        grasped_at_reversal: the fingers were closing or closed when it did.
     """
 
     def reset(self, seed: int) -> None:
         """See `BeltWorld.reset`."""
         self.commands: list[Array] = []
+        self.reverse_tick: int | None = None
+        self.grasped_at_reversal = False
         super().reset(seed)
 
     def step(self, arm_target: Array, gripper_width: float) -> None:
         """See `BeltWorld.step`."""
+        if len(self.commands) == self.reverse_tick:
+            self.grasped_at_reversal = self.gripper_width < _OPEN
+            self.reverse_belt()
         super().step(arm_target, gripper_width)
         self.commands.append(np.array(arm_target, dtype=np.float64))
 
@@ -48,6 +59,22 @@ def rms_jerk(commands: Array) -> float | None:
         return None
     jerk = np.diff(np.asarray(commands), n=3, axis=0) / (TICK_NS * 1e-9) ** 3
     return float(np.sqrt(np.mean(jerk**2)))
+
+
+def reaction_time(plain: Array, reversed_: Array, tick: int) -> float | None:
+    """Time from an event to the first command that differs from those without it by more than `REACTION`, s.
+
+    Args:
+        plain: (ticks, joints) rad, commands of the run without the event, one every 10 ms.
+        reversed_: the same with it.
+        tick: tick before which the event took place.
+
+    Returns:
+        None if no command differs while both runs last.
+    """
+    last = min(len(plain), len(reversed_))
+    differs = np.abs(plain[tick:last] - reversed_[tick:last]).max(axis=1, initial=0.0) > REACTION
+    return float(np.argmax(differs)) * TICK_NS * 1e-9 if differs.any() else None
 
 
 def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:

@@ -183,6 +183,12 @@ class BeltWorld:
         self._count(spawned=1)
         self._advance(0)
 
+    def reverse_belt(self) -> None:
+        """Turn the belt round at once; what rides on it goes with it."""
+        self.belt_speed = -self.belt_speed
+        if self._in_play and self._place() == "belt":
+            self._data.qvel[self.scene.cube_qvel + 1] *= -1.0
+
     def draw_start(self) -> tuple[float, float]:
         """A cube's start position (x, y) in m, drawn from the configuration."""
         return float(self._rng.uniform(*self.config.cube_x)), float(self._rng.uniform(*self.config.cube_y))

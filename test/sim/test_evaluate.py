@@ -13,8 +13,9 @@ import f1_ros.engine
 from f1_ros.cli.main import main
 from f1_ros.errors import ConfigError
 from f1_ros.sim.config import BeltConfig
-from f1_ros.sim.evaluate import EpisodeResult, Evaluation, EvaluationSettings, evaluate
+from f1_ros.sim.evaluate import EvaluationSettings, evaluate
 from f1_ros.sim.measures import FailureWatch, rms_jerk, wilson_interval
+from f1_ros.sim.results import EpisodeResult, Evaluation
 from f1_ros.sim.world import BeltWorld
 
 
