@@ -5,6 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from f1_ros.cli.report import Result
+    from f1_ros.sim.evaluate import Evaluation, EvaluationSettings
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,6 +57,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("--replan", type=int, default=3, metavar="STEPS", help="steps of 50 ms between inferences")
     evaluate.add_argument("--sudden", action="store_true", help="the cube drops onto the belt as the episode starts")
     evaluate.add_argument("--instruction", help="instruction (default: the policy's own)")
+    evaluate.add_argument(
+        "--reaction",
+        action="store_true",
+        help="run each episode again with the belt turned round, and say how soon the commands answer",
+    )
+    evaluate.add_argument(
+        "--foresight",
+        choices=("own", "skipped", "shuffled"),
+        default="own",
+        help="what the policy acts on: its own foresight (default), none, or one with its tokens shuffled",
+    )
     evaluate.add_argument("--goal", type=float, metavar="RATE", help="exit with 1 below this success rate (0 to 1)")
     evaluate.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     evaluate.add_argument("--config", type=Path, help="belt configuration (default: the packaged config/sim/belt.yaml)")
@@ -112,6 +128,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         replan_steps=args.replan,
         sudden=args.sudden,
         instruction=args.instruction,
+        reaction=args.reaction,
+        foresight=args.foresight,
     )
 
     def progress(done: int, picked: int) -> None:
@@ -128,6 +146,10 @@ def _evaluate(args: argparse.Namespace) -> int:
         Result("wilson_high", high),
         Result("episodes", len(found.episodes)),
     ]
+    results += [
+        Result("time_to_pick", found.time_to_pick_s, "s"),
+        Result("command_jerk_rms", found.jerk_rms, "rad/s3"),
+    ]
     if settings.until_binned:
         results.append(Result("binned_rate", found.binned_rate))
     if found.calibration_ms is not None:
@@ -137,6 +159,8 @@ def _evaluate(args: argparse.Namespace) -> int:
             Result("model_latency_p50_ms", float(np.percentile(latencies, 50)), "ms"),
             Result("model_latency_p95_ms", float(np.percentile(latencies, 95)), "ms"),
         ]
+    if settings.reaction:
+        results += _reactions(found, settings)
     bands = found.bands(belt.speed)
     report = Report(
         command=" ".join(["f1-ros sim eval", str(args.policy) if args.policy else "--expert"]),
@@ -161,3 +185,24 @@ def _evaluate(args: argparse.Namespace) -> int:
         )
     report.write(args.json)
     return report.exit_status
+
+
+def _reactions(found: Evaluation, settings: EvaluationSettings) -> list[Result]:
+    """How soon the commands answer to a belt that turns round, beside what delay and replanning allow."""
+    import numpy as np
+
+    from f1_ros.cli.report import Result
+    from f1_ros.sim.lockstep import STEP_NS
+
+    counted, times = found.reversals, found.reactions_s
+    results = [
+        Result("reversals", len(counted)),
+        Result("reversals_answered", len(times)),
+        Result("picked_after_reversal", sum(r.picked for r in counted)),
+        Result("reaction_p50", float(np.percentile(times, 50)) if times else None, "s"),
+        Result("reaction_p95", float(np.percentile(times, 95)) if times else None, "s"),
+    ]
+    if settings.policy is not None:
+        bound = found.delay_s + settings.replan_steps * STEP_NS * 1e-9 / 2
+        results.append(Result("delay_and_half_the_replanning", bound, "s"))
+    return results

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.errors import ConfigError, SimulationError
-from f1_ros.sim.scene import GROUP_ARM, GROUP_CUBE, GROUP_HAND, GROUP_STATIC, GROUP_UNSEEN, Looks, Scene
+from f1_ros.sim.looks import Looks
+from f1_ros.sim.scene import GROUP_ARM, GROUP_CUBE, GROUP_HAND, GROUP_STATIC, GROUP_UNSEEN, Scene
 
 Picture = NDArray[np.uint8]
 RendererKind = Literal["ray", "egl", "auto"]
@@ -105,9 +106,8 @@ class RayRenderer:
         self._data = mujoco.MjData(model)
         self._looks: Looks | None = None
         self._views: dict[tuple[int, int, int], _View] = {}
-        self._to_light = -model.light("lamp").dir / np.linalg.norm(model.light("lamp").dir)
         self._ambient = float(model.vis.headlight.ambient[0])
-        self._diffuse = float(model.light("lamp").diffuse[0])
+        self._take_light()
         self._drawn: Snapshot | None = None
 
     def render(self, snapshot: Snapshot, camera: str, width: int, height: int) -> Picture:
@@ -149,8 +149,14 @@ class RayRenderer:
             return
         looks.apply(self._model)
         self._looks = looks
+        self._take_light()
         for view in self._views.values():  # what was kept shows the last episode's
             view.background = view.depth = None
+
+    def _take_light(self) -> None:
+        lamp = self._model.light("lamp")
+        self._to_light = -lamp.dir / np.linalg.norm(lamp.dir)
+        self._diffuse = float(lamp.diffuse[0])
 
     def _pixels_of(self, index: int, geoms: NDArray[np.intp], width: int, height: int) -> NDArray[np.intp]:
         """Pixels (row-major indices) within the geoms' projected bounding boxes."""

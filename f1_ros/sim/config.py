@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ class BeltConfig:
         cube_yaw: greatest turn of a cube about z at its start, rad.
         cube_mass: kg.
         friction: sliding friction of cube and belt.
+        friction_gain: range of a factor on `friction`, drawn for each episode.
         hand_x, hand_y: ranges of the hand's start position, m.
         hand_height: range of the fingertips' start height above the belt's surface, m.
         stream_pause_s: time between the end of one cube (binned or out of reach) and the next one's start, s.
@@ -36,6 +38,11 @@ class BeltConfig:
         cube_rgb, belt_rgb, bin_rgb, floor_rgb, cover_rgb: colours, 0..1.
         light: direction in which the light shines.
         ambient, diffuse: light that every surface has, and that a surface facing the lamp has on top.
+        cube_rgb_spread: greatest change of each channel of a cube's colour, drawn for each episode.
+        light_turn: greatest turn of the light's direction about each axis, drawn for each episode, rad.
+        light_gain: range of a factor on `diffuse`, drawn for each episode.
+        camera_shift: greatest offset of the front camera along each axis, drawn for each episode, m.
+        camera_turn: greatest turn of the front camera about each of its axes, drawn for each episode, rad.
         noise: standard deviation of camera noise, in grey levels of 255.
 
     Raises:
@@ -49,6 +56,7 @@ class BeltConfig:
     cube_yaw: float = 0.0
     cube_mass: float = 0.06
     friction: float = 1.2
+    friction_gain: Range = (1.0, 1.0)
     hand_x: Range = (0.42, 0.48)
     hand_y: Range = (-0.06, 0.06)
     hand_height: Range = (0.17, 0.23)
@@ -65,10 +73,16 @@ class BeltConfig:
     light: tuple[float, float, float] = (-0.3, 0.35, -0.9)
     ambient: float = 0.45
     diffuse: float = 0.60
+    cube_rgb_spread: float = 0.0
+    light_turn: float = 0.0
+    light_gain: Range = (1.0, 1.0)
+    camera_shift: float = 0.0
+    camera_turn: float = 0.0
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("speed", "cube_x", "cube_y", "hand_x", "hand_y", "hand_height", "cover_s", "cover_lead_s"):
+        ranges = [field.name for field in dataclasses.fields(self) if field.type == "Range"]
+        for name in ranges:
             low, high = getattr(self, name)
             if not (math.isfinite(low) and math.isfinite(high) and low <= high):
                 _refuse(name, (low, high), "give two finite numbers, the smaller one first")
@@ -82,6 +96,14 @@ class BeltConfig:
             _refuse("cube_y", self.cube_y, "keep cubes on the belt: within 1.4 m of its middle")
         if self.hand_height[0] < 0.05:
             _refuse("hand_height", self.hand_height, "start the hand at least 0.05 m above the belt")
+        for name in ("friction_gain", "light_gain"):
+            low, high = getattr(self, name)
+            if low < 0.1 or high > 10.0:
+                _refuse(name, (low, high), "give factors from 0.1 to 10")
+        for name, most in (("cube_rgb_spread", 1.0), ("light_turn", 0.5), ("camera_shift", 0.2), ("camera_turn", 0.3)):
+            value = getattr(self, name)
+            if not 0 <= value <= most:
+                _refuse(name, value, f"give a number from 0 to {most:g}")
         for name in ("cover_s", "cover_lead_s"):
             low, high = getattr(self, name)
             if low < 0 or high > 2.0:
@@ -101,6 +123,12 @@ class BeltConfig:
                 _refuse(name, getattr(self, name), "give three numbers from 0 to 1")
         if not (all(map(math.isfinite, self.light)) and self.light[2] < 0):
             _refuse("light", self.light, "give a direction that points down (z below 0)")
+
+    @property
+    def looks_vary(self) -> bool:
+        """Whether pictures differ from episode to episode in colours, light or the front camera's pose."""
+        spread = self.cube_rgb_spread + self.light_turn + self.camera_shift + self.camera_turn
+        return spread > 0 or self.light_gain != (1.0, 1.0)
 
 
 def _refuse(name: str, value: object, remedy: str) -> None:

@@ -33,7 +33,6 @@ from f1_ros.sim.demonstrations import demonstrate
 from f1_ros.sim.lockstep import STEP_NS
 from f1_ros.sim.world import BeltWorld
 
-INSTRUCTION = "pick the cube from the belt"
 CAMERAS = ("front", "wrist")
 SIZE = 96
 NAMES = (*(f"fr3_joint{i}" for i in range(1, 8)), "gripper")
@@ -49,11 +48,12 @@ DESCRIPTION = Description(
 
 @dataclass(frozen=True)
 class _Demonstration:
-    """What a worker hands over: (frames, 8) state and action, and the pictures of each frame by camera."""
+    """What a worker hands over: (frames, 8) state and action, the pictures of each frame by camera, the instruction."""
 
     state: NDArray[np.float32]
     action: NDArray[np.float32]
     pictures: list[dict[str, Picture]]
+    instruction: str
 
 
 def record_dataset(
@@ -106,7 +106,7 @@ def record_dataset(
 
 def _write(writer: DatasetWriter, made: _Demonstration) -> None:
     for state, action, pictures in zip(made.state, made.action, made.pictures, strict=True):
-        writer.add_frame(state, action, pictures, INSTRUCTION)
+        writer.add_frame(state, action, pictures, made.instruction)
     writer.save_episode()
 
 
@@ -137,4 +137,4 @@ def _demonstrate(config: BeltConfig, seed: int, episode: int) -> _Demonstration:
     world, renderer = _world(config)
     kept = demonstrate(world, seed, episode)
     pictures = [{camera: renderer.render(s, camera, SIZE, SIZE) for camera in CAMERAS} for s in kept.snapshots]
-    return _Demonstration(kept.state, kept.action, pictures)
+    return _Demonstration(kept.state, kept.action, pictures, kept.instruction)

@@ -13,7 +13,7 @@ What is written (N steps of all episodes, one after the other, at 20 Hz):
     phase.npy              (N,) int8                 f1_ros.sim.expert.Phase; -1 in the pre-roll
     episode.npy            (N,) int32                ascending
     meta.json              configuration, seeds, and of each episode: steps, belt speed, noise, attempts, pick step,
-                           and where a cover lay and when it hid the cube (see `f1_ros.sim.cover.Cover`)
+                           instruction, and where a cover lay and when it hid the cube (see `f1_ros.sim.cover.Cover`)
 
 The first 9 steps of an episode are the pre-roll: the arm stands still while the belt runs, so that a history exists;
 their labels are what the expert would do. The command that is executed carries Ornstein-Uhlenbeck noise in the tool's
@@ -76,6 +76,7 @@ class Episode:
     noise: float
     attempts: int
     picked_step: int
+    instruction: str
     cover: Cover | None
 
 
@@ -225,6 +226,7 @@ def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> 
         noise,
         attempts,
         picked_step,
+        world.instruction,
         world.cover,
     )
 
@@ -248,7 +250,8 @@ def _record_part(folder: Path, first: int, count: int, seed: int, config: BeltCo
     arrays["episode"] = np.repeat(np.arange(first, first + count, dtype=np.int32), lengths)
     facts = [
         {"steps": len(e.snapshots), "belt_speed": e.belt_speed, "noise": e.noise, "attempts": e.attempts,
-         "picked_step": e.picked_step, **({} if e.cover is None else {"cover": dataclasses.asdict(e.cover)})}
+         "picked_step": e.picked_step, "instruction": e.instruction,
+         **({} if e.cover is None else {"cover": dataclasses.asdict(e.cover)})}
         for e in kept
     ]  # fmt: skip
     target = _part(folder, first)

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -28,20 +27,22 @@ from f1_ros.robots.profile import RobotProfile, load_profile
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, covered_steps, evaluation_seed
 from f1_ros.sim.expert import Expert, WorldState
-from f1_ros.sim.lockstep import StepDriver
+from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS, StepDriver
+from f1_ros.sim.measures import CommandedWorld, FailureWatch, reaction_time, rms_jerk
 from f1_ros.sim.policy_runner import PolicyRunner
-from f1_ros.sim.scene import CUBE_REST_Z, TICK_NS
+from f1_ros.sim.results import EpisodeResult, Evaluation, Reversal
+from f1_ros.sim.scene import TICK_NS
 from f1_ros.sim.world import BeltWorld
 
 EPISODE_STEPS = 60
 BIN_STEPS = 50
 """Steps after a pick in which the cube may still come into the bin (a detail, not part of success)."""
 
-BANDS = 4
 CALIBRATION_RUNS = 20
-_Z95 = 1.959963984540054
+REVERSAL_S = (0.2, 0.8)
+"""When the belt turns round, from the policy's first tick, s: during the approach."""
 
-Failure = Literal["never_reached", "missed_grasp", "slipped", "knocked", "timeout"]
+ForesightUse = Literal["own", "skipped", "shuffled"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class EvaluationSettings:
         replan_steps: steps between inferences.
         sudden: the cube drops onto the belt at the start, instead of riding in while the arm holds still.
         instruction: the policy's default if None.
+        reaction: run each episode a second time with the belt turned round during the approach; see `Reversal`.
+        foresight: what the policy's action expert is given: its "own" foresight, none ("skipped"), or foresight
+            whose tokens were "shuffled": what foresight is worth to it.
         threads: threads of the engine.
 
     Raises:
@@ -78,6 +82,8 @@ class EvaluationSettings:
     replan_steps: int = 3
     sudden: bool = False
     instruction: str | None = None
+    reaction: bool = False
+    foresight: ForesightUse = "own"
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -93,107 +99,10 @@ class EvaluationSettings:
             raise ConfigError(
                 "With a cover the cube rides in; it cannot drop in suddenly.", remedy="Leave out --sudden."
             )
+        if self.foresight != "own" and self.policy is None:
+            raise ConfigError("The scripted expert has no foresight.", remedy="Leave out --foresight.")
         if self.threads < 1:
             raise ConfigError(f"--threads is {self.threads}.", remedy="Give 1 or more.")
-
-
-@dataclass(frozen=True)
-class EpisodeResult:
-    """One episode.
-
-    Attributes:
-        episode: number, from 0.
-        belt_speed: m/s, signed.
-        picked: success.
-        picked_step: step of 50 ms at which it was, or None.
-        binned: the cube came into the bin afterwards.
-        failure: why it was not picked; None on success.
-        latencies_ms: of each inference, ms.
-    """
-
-    episode: int
-    belt_speed: float
-    picked: bool
-    picked_step: int | None
-    binned: bool
-    failure: Failure | None
-    latencies_ms: list[float]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """All episodes of an evaluation, in order.
-
-    Attributes:
-        episodes: results in the order of their numbers.
-        delay_s: delay that was in force, s.
-        calibration_ms: latency measured before the first episode, ms; None for the expert.
-    """
-
-    episodes: list[EpisodeResult]
-    delay_s: float
-    calibration_ms: float | None
-
-    @property
-    def successes(self) -> int:
-        """Episodes with a pick."""
-        return sum(e.picked for e in self.episodes)
-
-    @property
-    def success_rate(self) -> float:
-        """Share of episodes with a pick."""
-        return self.successes / len(self.episodes)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % Wilson interval of the success rate."""
-        return wilson_interval(self.successes, len(self.episodes))
-
-    @property
-    def binned_rate(self) -> float:
-        """Share of episodes in which the cube came into the bin."""
-        return sum(e.binned for e in self.episodes) / len(self.episodes)
-
-    @property
-    def failures(self) -> dict[str, int]:
-        """Reasons of failures with their counts, most frequent first."""
-        return dict(Counter(e.failure for e in self.episodes if e.failure is not None).most_common())
-
-    @property
-    def latencies_ms(self) -> list[float]:
-        """Every inference's latency, ms."""
-        return [ms for e in self.episodes for ms in e.latencies_ms]
-
-    def bands(self, speed: tuple[float, float], count: int = BANDS) -> list[dict[str, float | int]]:
-        """Picks by equal bands of belt speed (m/s)."""
-        edges = np.linspace(speed[0], speed[1], count + 1) if speed[1] > speed[0] else np.array(speed)
-        rows: list[dict[str, float | int]] = []
-        for i in range(len(edges) - 1):
-            last = i == len(edges) - 2
-            inside = [
-                e
-                for e in self.episodes
-                if edges[i] <= abs(e.belt_speed) and (abs(e.belt_speed) < edges[i + 1] or (last or len(edges) == 2))
-            ]
-            rows.append(
-                {"from": float(edges[i]), "to": float(edges[i + 1]), "episodes": len(inside),
-                 "picked": sum(e.picked for e in inside)}
-            )  # fmt: skip
-        return rows
-
-
-def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:
-    """95 % Wilson score interval (Wilson 1927) of a share.
-
-    Raises:
-        ConfigError: if there are no episodes, or more successes than episodes.
-    """
-    if episodes < 1 or not 0 <= successes <= episodes:
-        raise ConfigError(f"{successes} successes of {episodes} episodes.", remedy="Evaluate at least one episode.")
-    p, z2 = successes / episodes, _Z95**2
-    centre = (p + z2 / (2 * episodes)) / (1 + z2 / episodes)
-    half = _Z95 / (1 + z2 / episodes) * math.sqrt(p * (1 - p) / episodes + z2 / (4 * episodes**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def evaluate(
@@ -284,7 +193,7 @@ class _Runs:
 
     def __init__(self, settings: EvaluationSettings) -> None:
         self.settings = settings
-        self.world = BeltWorld(settings.belt)
+        self.world = CommandedWorld(settings.belt)
         self.driver: _Driver
         if settings.policy is None:
             self.driver = _ExpertDriver(self.world)
@@ -292,15 +201,34 @@ class _Runs:
             self.driver = open_runner(self.world, settings, load_profile("franka"))
 
     def episode(self, episode: int) -> EpisodeResult:
+        result = self._run(episode)
+        if not self.settings.reaction:
+            return result
+        commands = np.array(self.world.commands)
+        rng = np.random.default_rng([evaluation_seed(self.settings.seed, episode), 6])
+        ticks = round(float(rng.uniform(*REVERSAL_S)) * 1e9 / TICK_NS)
+        began = PREROLL_STEPS * STEP_TICKS
+        again = self._run(episode, reverse_tick=began + ticks)
+        reversal = Reversal(
+            at_s=ticks * TICK_NS * 1e-9,
+            grasped=self.world.grasped_at_reversal,
+            reaction_s=reaction_time(commands, np.array(self.world.commands), began + ticks),
+            picked=again.picked,
+        )
+        return dataclasses.replace(result, reversal=reversal)
+
+    def _run(self, episode: int, reverse_tick: int | None = None) -> EpisodeResult:
         seed = evaluation_seed(self.settings.seed, episode)
         world, driver = self.world, self.driver
         world.reset(seed)
+        world.reverse_tick = reverse_tick
         start = EpisodeStart.drop(world, PREROLL_STEPS) if self.settings.sudden else EpisodeStart.ride(world)
         driver.begin(seed % 2**31)
         latencies = driver.latencies_ms if isinstance(driver, PolicyRunner) else []
         latencies.clear()
         watch = FailureWatch(world)
         picked_step: int | None = None
+        picked_tick: int | None = None
         limit = EPISODE_STEPS + covered_steps(world)
         for step in range(PREROLL_STEPS + limit + BIN_STEPS):
             if step == start.drop_step:
@@ -312,7 +240,7 @@ class _Runs:
             watch.look()
             since = step - PREROLL_STEPS + 1
             if picked_step is None and world.counts.picked:
-                picked_step = since
+                picked_step, picked_tick = since, len(world.commands)
             more = BIN_STEPS if self.settings.until_binned else 0
             over = world.counts.binned or world.counts.missed
             if over or since >= (limit if picked_step is None else picked_step + more):
@@ -323,43 +251,12 @@ class _Runs:
             belt_speed=world.belt_speed,
             picked=picked,
             picked_step=picked_step,
+            time_to_pick_s=None if picked_step is None else picked_step * STEP_NS * 1e-9,
+            jerk_rms=rms_jerk(np.array(world.commands[PREROLL_STEPS * STEP_TICKS : picked_tick])),
             binned=world.counts.binned > 0,
             failure=None if picked else watch.reason(),
             latencies_ms=list(latencies),
         )
-
-
-class FailureWatch:
-    """Looks at the world after each step and says in the end why a cube was not picked."""
-
-    def __init__(self, world: BeltWorld) -> None:
-        self._world = world
-        self._nearest = math.inf
-        self._highest = 0.0
-        self._closed = self._knocked = False
-
-    def look(self) -> None:
-        """Call once a step."""
-        world = self._world
-        if not world.cubes:
-            return
-        cube = world.cubes[0]
-        offset = cube.position - world.tool_position
-        self._nearest = min(self._nearest, float(np.linalg.norm(offset)))
-        self._highest = max(self._highest, float(cube.position[2]) - CUBE_REST_Z)
-        self._closed |= world.gripper_width < 0.03
-        slid = np.linalg.norm(cube.velocity[:2] - (0.0, world.belt_speed)) > 0.10
-        self._knocked |= cube.place == "floor" or bool(cube.place == "belt" and slid and world.gripper_width > 0.045)
-
-    def reason(self) -> Failure:
-        """The likeliest reason, the first that holds of: slipped, knocked, missed grasp, never reached, timeout."""
-        if self._highest > 0.02:
-            return "slipped"
-        if self._knocked:
-            return "knocked"
-        if self._closed:
-            return "missed_grasp"
-        return "never_reached" if self._nearest > 0.05 else "timeout"
 
 
 def open_runner(world: BeltWorld, settings: EvaluationSettings, profile: RobotProfile) -> PolicyRunner:
@@ -372,7 +269,8 @@ def open_runner(world: BeltWorld, settings: EvaluationSettings, profile: RobotPr
         raise ConfigError("No policy is given.", remedy="Give --policy DIR.")
     from f1_ros.engine import open_engine
 
-    engine: Engine = open_engine(settings.policy, threads=settings.threads)
+    given: dict[str, Any] = {} if settings.foresight == "own" else {"foresight": settings.foresight}
+    engine: Engine = open_engine(settings.policy, threads=settings.threads, **given)
     engine.warm_up()
     return PolicyRunner(
         world,

@@ -21,7 +21,7 @@ CUBE_HALF = 0.02
 CUBE_REST_Z = BELT_TOP + CUBE_HALF
 COVER_X, COVER_Z = (0.33, 0.60), 0.112
 COVER_HALF_Z = 0.002
-_BELOW_FLOOR = -1.0
+BELOW_FLOOR = -1.0
 BIN_CENTRE = (0.70, 0.0)
 BIN_HALF = (0.076, 0.106)
 BIN_WALL_Z = 0.08
@@ -29,27 +29,9 @@ GRIPPER_OPEN = 0.08
 PARKED = (50.0, 0.0, CUBE_HALF)
 """Where a cube lies that is not in play: on the floor, behind every camera's horizon."""
 
+CUBE_GEOMS = ("cube",)
+
 GROUP_STATIC, GROUP_ARM, GROUP_HAND, GROUP_CUBE, GROUP_UNSEEN = range(5)
-
-
-@dataclass(frozen=True)
-class Looks:
-    """What of a scene's looks is drawn for each episode.
-
-    Attributes:
-        cover: y of both edges of the panel over the belt, the lower one first, m; None without a panel.
-    """
-
-    cover: tuple[float, float] | None = None
-
-    def apply(self, model: mujoco.MjModel) -> None:
-        """Give a renderer's own copy of the model these looks."""
-        panel = model.geom("cover")
-        low, high = self.cover if self.cover is not None else (0.0, 0.01)
-        panel.pos[:] = (sum(COVER_X) / 2, (low + high) / 2, COVER_Z if self.cover is not None else _BELOW_FLOOR)
-        panel.size[:] = ((COVER_X[1] - COVER_X[0]) / 2, (high - low) / 2, COVER_HALF_Z)
-        model.geom_aabb[panel.id, 3:] = panel.size  # rays look for a geom within its bounds only
-        model.geom_rbound[panel.id] = np.linalg.norm(panel.size)
 
 
 @dataclass(frozen=True)
@@ -76,6 +58,12 @@ class Scene:
     tool_site: int
 
 
+def set_friction(model: mujoco.MjModel, friction: float) -> None:
+    """Set the sliding friction of cubes and belt. A cube in the hand has the pads' own, where that is higher."""
+    for name in (*CUBE_GEOMS, "belt"):
+        model.geom(name).friction[0] = friction
+
+
 def _add_parts(spec: mujoco.MjSpec, config: BeltConfig) -> None:
     """Add what only some tasks have. Without them the model is the packaged one, to the bit."""
     if config.cover:
@@ -85,7 +73,7 @@ def _add_parts(spec: mujoco.MjSpec, config: BeltConfig) -> None:
             group=GROUP_STATIC,
             contype=0,
             conaffinity=0,
-            pos=(0.0, 0.0, _BELOW_FLOOR),  # until an episode says where it lies
+            pos=(0.0, 0.0, BELOW_FLOOR),  # until an episode says where it lies
             size=(0.01, 0.01, COVER_HALF_Z),
             rgba=(*config.cover_rgb, 1.0),
         )
@@ -112,8 +100,7 @@ def load_scene(config: BeltConfig) -> Scene:
     for side in ("near", "far", "left", "right"):
         model.geom(f"bin_{side}").rgba[:3] = config.bin_rgb
     model.geom("bin_floor").rgba[:3] = 0.78 * np.asarray(config.bin_rgb)
-    for geom in ("cube", "belt"):
-        model.geom(geom).friction[0] = config.friction
+    set_friction(model, config.friction)
     cube = model.body("cube")
     scale = config.cube_mass / float(cube.mass[0])
     cube.mass[0] *= scale

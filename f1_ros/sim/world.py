@@ -12,6 +12,7 @@ The same seed and the same commands give the same world, bit by bit.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,7 @@ from f1_ros.sim.camera import Picture, Renderer, RendererKind, Snapshot, open_re
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.cover import Cover, plan_cover
 from f1_ros.sim.kinematics import ArmKinematics, Array
+from f1_ros.sim.looks import Looks, draw_looks
 from f1_ros.sim.scene import (
     BELT_TOP,
     BIN_CENTRE,
@@ -34,10 +36,11 @@ from f1_ros.sim.scene import (
     PARKED,
     TICK_NS,
     TICK_STEPS,
-    Looks,
     Scene,
     load_scene,
+    set_friction,
 )
+from f1_ros.sim.tasks import ONE_INSTRUCTION
 
 CubePlace = Literal["belt", "air", "bin", "floor"]
 
@@ -108,7 +111,7 @@ class BeltWorld:
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """Start anew: belt speed, hand pose and cubes are drawn from the seed; the cube is not on the belt yet.
+        """Start anew: belt, hand pose, looks and cubes are drawn from the seed; the cube is not on the belt yet.
 
         Raises:
             SimulationError: if the drawn hand pose is out of the arm's reach.
@@ -117,6 +120,11 @@ class BeltWorld:
         self._rng = np.random.default_rng([seed, 0])
         self._noise_rng = np.random.default_rng([seed, 1])
         self._cover_rng = np.random.default_rng([seed, 3])  # 2 is the recording's
+        looks_vary = config.looks_vary or config.cover
+        self._looks = draw_looks(config, self.scene.model, np.random.default_rng([seed, 4])) if looks_vary else None
+        if config.friction_gain != (1.0, 1.0):
+            gain = float(np.random.default_rng([seed, 5]).uniform(*config.friction_gain))
+            set_friction(self.scene.model, config.friction * gain)
         mujoco.mj_resetData(self.scene.model, self._data)
         direction = config.direction if config.direction != 0 else int(self._rng.choice((-1, 1)))
         self.belt_speed = float(direction * self._rng.uniform(*config.speed))
@@ -175,6 +183,12 @@ class BeltWorld:
         self._count(spawned=1)
         self._advance(0)
 
+    def reverse_belt(self) -> None:
+        """Turn the belt round at once; what rides on it goes with it."""
+        self.belt_speed = -self.belt_speed
+        if self._in_play and self._place() == "belt":
+            self._data.qvel[self.scene.cube_qvel + 1] *= -1.0
+
     def draw_start(self) -> tuple[float, float]:
         """A cube's start position (x, y) in m, drawn from the configuration."""
         return float(self._rng.uniform(*self.config.cube_x)), float(self._rng.uniform(*self.config.cube_y))
@@ -191,11 +205,16 @@ class BeltWorld:
         return self.cover
 
     @property
+    def instruction(self) -> str:
+        """What is asked for in this episode, as a policy is told."""
+        return ONE_INSTRUCTION
+
+    @property
     def looks(self) -> Looks | None:
         """What of the scene's looks is this episode's own; None where the configuration leaves nothing to draw."""
-        if not self.config.cover:
-            return None
-        return Looks(cover=None if self.cover is None else self.cover.span)
+        if self._looks is None or self.cover is None:
+            return self._looks
+        return dataclasses.replace(self._looks, cover=self.cover.span)
 
     def clear_cube(self) -> None:
         """Take the cube out of play; in a stream the next one comes after the pause."""

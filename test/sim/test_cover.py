@@ -1,8 +1,11 @@
 """The cover: neither camera sees the cube below it, the expert keeps its hand off it, each episode has its own."""
 
+import json
+
 import numpy as np
 import pytest
 
+from f1_ros.cli.main import main
 from f1_ros.errors import ConfigError
 from f1_ros.paths import share_dir
 from f1_ros.sim.camera import RayRenderer
@@ -15,7 +18,8 @@ from f1_ros.sim.lockstep import StepDriver
 from f1_ros.sim.scene import COVER_HALF_Z, COVER_Z
 from f1_ros.sim.world import BeltWorld
 
-CONFIG = load_belt_config(share_dir() / "config" / "sim" / "belt_cover.yaml")
+FILE = share_dir() / "config" / "sim" / "belt_cover.yaml"
+CONFIG = load_belt_config(FILE)
 FINGERTIPS = 0.009  # below the tool's point, m
 FINGERS = 0.0663  # half the open hand's width at the fingers, m
 
@@ -127,6 +131,20 @@ def test_a_demonstration_tells_when_its_cube_was_hidden() -> None:
 
 def test_the_packaged_configuration_only_adds_the_cover() -> None:
     assert BeltConfig(cover=True) == CONFIG
+
+
+def test_a_recording_with_a_cover_says_where_it_lay(tmp_path) -> None:
+    arguments = ["--episodes", "1", "--workers", "1", "--config", str(FILE), "--out", str(tmp_path / "demos")]
+    assert main(["sim", "record", *arguments]) == 0
+    meta = json.loads((tmp_path / "demos" / "meta.json").read_text())
+    (episode,) = meta["per_episode"]
+    assert meta["config"]["cover"] is True
+    assert episode["cover"]["low_y"] < episode["cover"]["high_y"]
+    assert 0.3 <= episode["cover"]["hidden_to_s"] - episode["cover"]["hidden_from_s"] <= 0.6
+    front = np.load(tmp_path / "demos" / "front.npy", mmap_mode="r")
+    first = 9 + round(episode["cover"]["hidden_from_s"] / 0.05) + 1
+    assert red(front[8]) >= 10
+    assert red(front[first]) == 0
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def test_what_is_recorded_resumes_after_an_interruption_and_is_the_same_every_ti
     assert meta["steps"] == steps
     assert [e["steps"] for e in meta["per_episode"]] == np.bincount(a["episode"]).tolist()
     assert [e["noise"] for e in meta["per_episode"]] == [0.0, 0.03]
+    assert [e["instruction"] for e in meta["per_episode"]] == ["pick the cube from the belt"] * 2
     assert meta["config"]["speed"] == [0.10, 0.15]
 
 

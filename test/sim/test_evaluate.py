@@ -1,5 +1,6 @@
 """Evaluation: its arithmetic, its episodes, and the command line."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import f1_ros.engine
 from f1_ros.cli.main import main
 from f1_ros.errors import ConfigError
 from f1_ros.sim.config import BeltConfig
-from f1_ros.sim.evaluate import EpisodeResult, Evaluation, EvaluationSettings, FailureWatch, evaluate, wilson_interval
+from f1_ros.sim.evaluate import EvaluationSettings, evaluate
+from f1_ros.sim.measures import FailureWatch, rms_jerk, wilson_interval
+from f1_ros.sim.results import EpisodeResult, Evaluation
 from f1_ros.sim.world import BeltWorld
 
 
@@ -47,7 +50,17 @@ def test_no_episodes_have_no_interval() -> None:
 
 
 def result(episode: int, speed: float, picked: bool, failure=None) -> EpisodeResult:
-    return EpisodeResult(episode, speed, picked, 20 if picked else None, picked, failure, [float(episode)])
+    return EpisodeResult(
+        episode=episode,
+        belt_speed=speed,
+        picked=picked,
+        picked_step=20 if picked else None,
+        time_to_pick_s=1.0 + episode if picked else None,
+        jerk_rms=10.0,
+        binned=picked,
+        failure=failure,
+        latencies_ms=[float(episode)],
+    )
 
 
 def test_bands_count_every_episode_once_by_speed_whatever_the_direction() -> None:
@@ -58,6 +71,7 @@ def test_bands_count_every_episode_once_by_speed_whatever_the_direction() -> Non
         {"from": 0.2, "to": 0.3, "episodes": 2, "picked": 2},
     ]
     assert found.success_rate == 0.75
+    assert found.time_to_pick_s == pytest.approx((1.0 + 3.0 + 4.0) / 3)
     assert found.failures == {"slipped": 1}
 
 
@@ -135,6 +149,7 @@ def test_reasons_of_failures() -> None:
         ["--expert", "--episodes", "1", "--replan", "0"],
         ["--expert", "--episodes", "1", "--workers", "0"],
         ["--expert", "--episodes", "1", "--goal", "75"],
+        ["--expert", "--episodes", "1", "--foresight", "skipped"],
         ["--policy", "nowhere", "--episodes", "1"],
     ],
 )
@@ -143,6 +158,47 @@ def test_the_command_refuses_nonsense_in_one_line(arguments, capsys) -> None:
     error = capsys.readouterr().err.strip()
     assert "Remedy:" in error
     assert "Traceback" not in error
+
+
+def test_jerk_is_the_third_derivative_of_the_commands() -> None:
+    t = np.arange(60)[:, None] * 0.01
+    cubic = np.hstack([2.0 * t**3, 0.0 * t])  # 12 rad/s3, and a joint that rests
+    assert rms_jerk(cubic) == pytest.approx(12.0 / np.sqrt(2))
+    assert rms_jerk(5.0 * t**2) == pytest.approx(0.0, abs=1e-6)
+    assert rms_jerk(cubic[:3]) is None
+
+
+def test_a_pick_is_timed_and_its_commands_judged_until_then() -> None:
+    settings = EvaluationSettings(policy=None, episodes=1, seed=2)
+    whole = evaluate(settings).episodes[0]
+    short = evaluate(dataclasses.replace(settings, until_binned=False)).episodes[0]
+    assert whole.time_to_pick_s == pytest.approx(whole.picked_step * 0.05)
+    assert 0.5 < whole.time_to_pick_s < 3.0
+    assert 5.0 < whole.jerk_rms < 500.0  # the expert's limiter allows 500 rad/s3
+    assert whole.jerk_rms == short.jerk_rms
+
+
+def test_a_policy_without_picks_has_no_time_to_pick(scripted, monkeypatch) -> None:
+    engine = scripted(lambda observation: np.tile(observation.state, (16, 1)))
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, threads: engine)
+    found = evaluate(EvaluationSettings(policy=Path("any"), episodes=1))
+    assert (found.time_to_pick_s, found.jerk_rms) == (None, None)
+    assert found.episodes[0].jerk_rms >= 0.0
+
+
+@pytest.mark.parametrize(("foresight", "given"), [("own", {}), ("skipped", {"foresight": "skipped"})])
+def test_the_engine_is_told_what_to_do_with_foresight(scripted, monkeypatch, foresight, given) -> None:
+    engine = scripted(lambda observation: np.tile(observation.state, (16, 1)))
+    opened = []
+
+    def open_engine(folder, **options):
+        opened.append(options)
+        return engine
+
+    monkeypatch.setattr(f1_ros.engine, "open_engine", open_engine)
+    evaluate(EvaluationSettings(policy=Path("any"), episodes=1, foresight=foresight, until_binned=False))
+    assert all(options == {"threads": 1, **given} for options in opened)
+    assert opened
 
 
 def test_the_command_writes_its_figures(tmp_path, capsys) -> None:
@@ -156,6 +212,8 @@ def test_the_command_writes_its_figures(tmp_path, capsys) -> None:
     assert results["episodes"] == 2
     assert results["wilson_low"] == pytest.approx(0.3424, abs=1e-4)
     assert results["wilson_high"] == 1.0
+    assert results["time_to_pick"] == pytest.approx(np.mean([run["time_to_pick_s"] for run in data["runs"]]))
+    assert results["command_jerk_rms"] == pytest.approx(np.mean([run["jerk_rms"] for run in data["runs"]]))
     assert data["failures"] == {}
     assert sum(band["episodes"] for band in data["speed_bands"]) == 2
     assert "success_rate" in capsys.readouterr().out
