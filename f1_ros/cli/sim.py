@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from f1_ros.cli import ablate
+
 if TYPE_CHECKING:
     from f1_ros.cli.report import Result
     from f1_ros.sim.evaluate import Evaluation, EvaluationSettings
@@ -73,6 +75,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("--config", type=Path, help="belt configuration (default: the packaged config/sim/belt.yaml)")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     evaluate.set_defaults(run=_evaluate)
+    ablate.add_parser(commands)
 
 
 def _record(args: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from f1_ros.errors import ConfigError
 from f1_ros.paths import share_dir
 
 PHASES = ("record", "tokenizer", "video", "warm", "joint")
-STUDY_PHASES = ("record", "tokenizer", "arms")
+STUDY_PHASES = ("record", "warm", "tokenizer", "arms")
 RUN = "run"
 _SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -74,6 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     arms.add_argument("--arm", action="append", metavar="NAME", help="only this arm (may be repeated)")
     arms.add_argument("--seed", action="append", type=int, help="only this training seed (may be repeated)")
     arms.add_argument("--phase", choices=STUDY_PHASES, action="append", help="only this phase (may be repeated)")
+    arms.add_argument("--recording", action="append", metavar="NAME", help="record only this one (may be repeated)")
     arms.add_argument("--device", default="cpu", help="where to train: cpu (default) or cuda")
     arms.add_argument("--together", type=int, default=1, help="policies that share the device at a time (default 1)")
     arms.add_argument("--workers", type=int, help="processes that record (default: the study's)")
@@ -142,7 +143,8 @@ def run_arms(args: argparse.Namespace) -> int:
 
     study = Study(load_study(args.config), args.out, device=args.device, together=args.together)
     actions: dict[str, Callable[[], None]] = {
-        "record": lambda: study.record(workers=args.workers),
+        "record": lambda: study.record(args.recording, workers=args.workers),
+        "warm": lambda: study.train_warm(args.arm, args.seed),
         "tokenizer": study.train_tokenizer,
         "arms": lambda: study.run(args.arm, args.seed),
     }

@@ -165,18 +165,25 @@ class KVCache:
 
 
 def rope_angles(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of RoPE's angles, float32 (B, 1, N, D / 2), for positions (B, N)."""
+    """Cosine and sine of RoPE's angles for `rotate`, float32 (B, 1, N, D), for positions (B, N).
+
+    Both halves of a head have the same angles; the sine of the first half is negative, as `rotate` needs it.
+    """
     half = torch.arange(head_dim // 2, dtype=torch.float32, device=positions.device)
     wavelengths = ROPE_WAVELENGTH ** ((2.0 / head_dim) * half)
     angles = positions[:, None, :, None].float() / wavelengths
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
 
 
 def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotate the halves of each head of x (B, heads, N, D) against each other, in float32."""
+    """Rotate the halves (a, b) of each head of x (B, heads, N, D) against each other, in float32.
+
+    (a cos - b sin, b cos + a sin), written so that it is few operations: small networks are bound by their number.
+    """
     cos, sin = rope
-    a, b = x.float().chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)
+    wide = x.float()
+    return torch.addcmul(wide * cos, wide.roll(x.shape[-1] // 2, dims=-1), sin).to(x.dtype)
 
 
 def attention_bias(visible: Tensor) -> Tensor:

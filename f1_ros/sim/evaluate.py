@@ -17,11 +17,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from f1_ros.engine.protocol import Engine
+from f1_ros.engine.protocol import Engine, ForesightUse
 from f1_ros.errors import ConfigError
 from f1_ros.robots.profile import RobotProfile, load_profile
 from f1_ros.sim.config import BeltConfig
@@ -41,8 +41,6 @@ BIN_STEPS = 50
 CALIBRATION_RUNS = 20
 REVERSAL_S = (0.2, 0.8)
 """When the belt turns round, from the policy's first tick, s: during the approach."""
-
-ForesightUse = Literal["own", "skipped", "shuffled"]
 
 
 @dataclass(frozen=True)
@@ -269,8 +267,7 @@ def open_runner(world: BeltWorld, settings: EvaluationSettings, profile: RobotPr
         raise ConfigError("No policy is given.", remedy="Give --policy DIR.")
     from f1_ros.engine import open_engine
 
-    given: dict[str, Any] = {} if settings.foresight == "own" else {"foresight": settings.foresight}
-    engine: Engine = open_engine(settings.policy, threads=settings.threads, **given)
+    engine: Engine = open_engine(settings.policy, threads=settings.threads, foresight=settings.foresight)
     engine.warm_up()
     return PolicyRunner(
         world,
@@ -281,6 +278,11 @@ def open_runner(world: BeltWorld, settings: EvaluationSettings, profile: RobotPr
         replan_steps=settings.replan_steps,
         instruction=settings.instruction,
     )
+
+
+def episode_runner(settings: EvaluationSettings) -> Callable[[int], EpisodeResult]:
+    """Open world and policy; gives the function that runs an episode of that number."""
+    return _Runs(settings).episode
 
 
 _process_runs: _Runs | None = None

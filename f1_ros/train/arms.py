@@ -20,6 +20,7 @@ from f1_ros.config import load_yaml
 from f1_ros.errors import ConfigError
 from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
+from f1_ros.sim.ablate import Condition
 from f1_ros.sim.config import load_belt_config
 from f1_ros.sim.demonstrations import record
 from f1_ros.train.belt import BeltTraining, DemonstrationSettings, open_device
@@ -58,7 +59,8 @@ class Arm:
         history: whether the generation expert sees the history.
         action_sees_history: see `F1Config`.
         foresight: whether it predicts foresight.
-        video_steps, labels, prefix_steps_max, near_steps, steps: see `PolicyTraining`.
+        video_steps, labels, prefix_steps_max, near_steps, warm_steps, steps: see `PolicyTraining`.
+        seeds: training seeds; the study's if None.
     """
 
     recording: str = "plain"
@@ -71,7 +73,31 @@ class Arm:
     labels: int | None = None
     prefix_steps_max: int = 0
     near_steps: int = 0
+    warm_steps: int | None = None
     steps: int | None = None
+    seeds: tuple[int, ...] | None = None
+
+    @property
+    def series(self) -> str:
+        """What arms with few labels are grouped by."""
+        if self.video_steps:
+            return "foresight from videos"
+        return "foresight" if self.foresight else "history" if self.history else "neither"
+
+
+@dataclass(frozen=True)
+class Plots:
+    """Which conditions the plots show.
+
+    Attributes:
+        speed: conditions that differ in belt speed alone.
+        delay: conditions that differ in delay alone.
+        labels: condition under which arms with few labels are compared.
+    """
+
+    speed: tuple[str, ...] = ()
+    delay: tuple[str, ...] = ()
+    labels: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,12 +108,17 @@ class StudyConfig:
         base: the training that all arms share.
         recordings: by name.
         arms: by name.
+        conditions: what arms are evaluated under (`f1_ros.sim.ablate`), by name.
+        plots: which of them the plots show.
         seeds: training seeds.
+        folder: where the file is; not a key of it.
     """
 
     base: BeltTraining
     recordings: dict[str, StudyRecording]
     arms: dict[str, Arm]
+    conditions: dict[str, Condition] = field(default_factory=dict)
+    plots: Plots = field(default_factory=Plots)
     seeds: tuple[int, ...] = (1, 2, 3)
     folder: Path = field(default=Path("."))
 
@@ -97,6 +128,13 @@ class StudyConfig:
                 raise ConfigError(
                     f"arms.{name}.recording is {arm.recording}.",
                     remedy=f"Name one of the recordings: {', '.join(self.recordings)}.",
+                )
+        for name, condition in self.conditions.items():
+            unknown = [arm for arm in condition.arms if arm not in self.arms]
+            if unknown:
+                raise ConfigError(
+                    f"conditions.{name}.arms names {', '.join(unknown)}, which is no arm.",
+                    remedy=f"Name some of: {', '.join(self.arms)}.",
                 )
         if not any(recording.tokenizer for recording in self.recordings.values()):
             raise ConfigError("No recording is for the tokenizer.", remedy="Set tokenizer of one of them.")
@@ -115,6 +153,7 @@ class StudyConfig:
             labels=arm.labels,
             prefix_steps_max=arm.prefix_steps_max,
             near_steps=arm.near_steps,
+            warm_steps=self.base.policy.warm_steps if arm.warm_steps is None else arm.warm_steps,
             steps=self.base.policy.steps if arm.steps is None else arm.steps,
         )
         past = self.base.spec.past_images if arm.past_images is None else arm.past_images
@@ -131,6 +170,11 @@ def load_study(path: Path) -> StudyConfig:
     return dataclasses.replace(load_yaml(path, StudyConfig), folder=path.parent)
 
 
+def policy_folder(study: Path, arm: str, seed: int) -> Path:
+    """Where an arm's policy of a training seed is, or will be, in a study's folder."""
+    return study / "policies" / f"{arm}-s{seed}"
+
+
 class Study:
     """A study in a folder of its own."""
 
@@ -144,8 +188,16 @@ class Study:
         self._alike: dict[tuple[object, ...], BeltPolicy] = {}
 
     def record(self, names: Iterable[str] | None = None, *, workers: int | None = None) -> None:
-        """Record the demonstrations that are not there yet."""
-        for name in names or self.config.recordings:
+        """Record the demonstrations that are not there yet.
+
+        Raises:
+            ConfigError: on an unknown recording, or as `f1_ros.sim.demonstrations.record`.
+        """
+        for name in self.config.recordings if names is None else names:
+            if name not in self.config.recordings:
+                raise ConfigError(
+                    f"There is no recording {name}.", remedy=f"Choose of: {', '.join(self.config.recordings)}."
+                )
             settings, folder = self.config.recordings[name], self._demos(name)
             if (folder / "meta.json").exists():
                 continue
@@ -186,28 +238,36 @@ class Study:
                 np.save(temporary, codes)
                 temporary.replace(self._codes(name))
 
+    def train_warm(self, arms: Sequence[str] | None = None, seeds: Sequence[int] | None = None) -> None:
+        """Train only the arms' first parts that start from nothing: they need no tokenizer."""
+        wanted = [(name, seed) for name, seed in self._wanted(arms, seeds) if not self.config.arms[name].video_steps]
+        self._phase("warm", wanted)
+
     def run(self, arms: Sequence[str] | None = None, seeds: Sequence[int] | None = None) -> None:
         """Train arms and write their policies, `policies/ARM-sSEED`.
 
         Raises:
             ConfigError: on an unknown arm.
         """
+        wanted = self._wanted(arms, seeds)
+        for phase in PHASES:
+            self._phase(phase, wanted)
+
+    def _wanted(self, arms: Sequence[str] | None, seeds: Sequence[int] | None) -> list[tuple[str, int]]:
+        """Arms and seeds that have no policy yet."""
         chosen = list(self.config.arms) if arms is None else list(arms)
         unknown = [name for name in chosen if name not in self.config.arms]
         if unknown:
             raise ConfigError(
                 f"There is no arm {', '.join(unknown)}.", remedy=f"Choose of: {', '.join(self.config.arms)}."
             )
-        wanted = [(name, seed) for seed in seeds or self.config.seeds for name in chosen]
-        wanted = [
-            (name, seed) for name, seed in wanted if not (self.policy_folder(name, seed) / "policy.json").exists()
-        ]
-        for phase in PHASES:
-            self._phase(phase, wanted)
-
-    def policy_folder(self, arm: str, seed: int) -> Path:
-        """Where an arm's policy is, or will be."""
-        return self.folder / "policies" / f"{arm}-s{seed}"
+        wanted = []
+        for seed in seeds or self.config.seeds:
+            for name in chosen:
+                of_arm = self.config.arms[name].seeds or self.config.seeds
+                if seed in of_arm and not (policy_folder(self.folder, name, seed) / "policy.json").exists():
+                    wanted.append((name, seed))
+        return wanted
 
     def _phase(self, phase: Phase, wanted: Sequence[tuple[str, int]]) -> None:
         jobs: dict[Path, tuple[str, int]] = {}
@@ -225,7 +285,7 @@ class Study:
             for run, policy, name, seed, state in runs:
                 run.finish()
                 if phase == "joint":
-                    policy.export(self.policy_folder(name, seed))
+                    policy.export(policy_folder(self.folder, name, seed))
                 state.with_suffix(".done").touch()
 
     def _policy(self, name: str, seed: int, phase: Phase) -> BeltPolicy:
@@ -235,9 +295,8 @@ class Study:
             plain = dataclasses.replace(settings.policy, prefix_steps_max=0, near_steps=0)
             settings = dataclasses.replace(settings, policy=plain)
         if arm.recording not in self._recordings:
-            self._recordings[arm.recording] = Recording(
-                self._demos(arm.recording), self._codes(arm.recording), self.device
-            )
+            codes = self._codes(arm.recording) if phase != "warm" or self._codes(arm.recording).exists() else None
+            self._recordings[arm.recording] = Recording(self._demos(arm.recording), codes, self.device)
         recording = self._recordings[arm.recording]
         key = (arm.recording, arm.labels, settings.spec.past_images)
         policy = BeltPolicy(
@@ -266,11 +325,12 @@ class Study:
             shield = "" if arm.action_sees_history else "-shielded"
             steps = arm.video_steps
             return self.folder / f"video-{arm.recording}{past}{shield}-{steps}-s{seed}.pt" if steps else None
-        if not base.warm_steps:
+        steps = base.warm_steps if arm.warm_steps is None else arm.warm_steps
+        if not steps:
             return None
         video = "" if not arm.video_steps else f"-{self._stem('video', name, seed)}"
         labels = "" if arm.labels is None else f"-{arm.labels}"
-        return self.folder / f"warm-{arm.recording}{past}{labels}{video}-s{seed}.pt"
+        return self.folder / f"warm-{arm.recording}{past}{labels}-{steps}{video}-s{seed}.pt"
 
     def _stem(self, phase: Phase, name: str, seed: int) -> str:
         state = self._state(phase, name, seed)

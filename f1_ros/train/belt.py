@@ -97,7 +97,7 @@ class BeltTraining:
 
 
 def open_device(name: str) -> torch.device:
-    """The device to train on, "cpu" or "cuda".
+    """The device to train on, "cpu" or "cuda"; a card multiplies matrices in TensorFloat-32, several times faster.
 
     Raises:
         ConfigError: if it is not there.
@@ -109,6 +109,8 @@ def open_device(name: str) -> torch.device:
             "--device is cuda, but PyTorch finds no graphics card.",
             remedy="Install a PyTorch build for your card and its driver, or give cpu.",
         )
+    if name == "cuda":
+        torch.set_float32_matmul_precision("high")
     return torch.device(name)
 
 

@@ -73,6 +73,7 @@ class PolicyRun:
             betas=(0.9, 0.95),
             weight_decay=self._settings.weight_decay,
             capturable=device.type == "cuda",
+            fused=device.type == "cuda",
         )
         self._average = MovingAverage(losses, self._settings.average_decay)
         self.done = 0

@@ -48,11 +48,14 @@ class MovingAverage:
     @torch.no_grad()
     def move(self, module: nn.Module, weight: float | Tensor) -> None:
         """Move the average by `weight`, a share or a tensor that holds one, without counting it as an update."""
-        for key, value in module.state_dict().items():
-            if value.is_floating_point():
-                self.shadow[key].lerp_(value, weight)
-            else:
-                self.shadow[key].copy_(value)
+        present = module.state_dict()
+        moving = [key for key, value in present.items() if value.is_floating_point()]
+        for key in present.keys() - moving:
+            self.shadow[key].copy_(present[key])
+        shadow = [self.shadow[key] for key in moving]
+        away = torch._foreach_sub([present[key] for key in moving], shadow)
+        torch._foreach_mul_(away, weight)
+        torch._foreach_add_(shadow, away)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on."""
