@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from f1_ros.cli.report import Result
-    from f1_ros.sim.evaluate import Evaluation, EvaluationSettings
+    from f1_ros.sim.evaluate import EvaluationSettings
+    from f1_ros.sim.results import Evaluation
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
