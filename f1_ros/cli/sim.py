@@ -11,7 +11,8 @@ from f1_ros.cli import ablate
 
 if TYPE_CHECKING:
     from f1_ros.cli.report import Result
-    from f1_ros.sim.evaluate import Evaluation, EvaluationSettings
+    from f1_ros.sim.evaluate import EvaluationSettings
+    from f1_ros.sim.results import Evaluation
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -26,10 +26,10 @@ from f1_ros.nodes.realtime import schedule_process
 from f1_ros.robots.adapter import adapter_for
 from f1_ros.robots.profile import load_profile
 from f1_ros.sim.config import load_belt_config
+from f1_ros.sim.cubes import Cube, cube_place
 from f1_ros.sim.expert import STEP_S, Expert, WorldState
 from f1_ros.sim.kinematics import ArmKinematics
 from f1_ros.sim.scene import ARM_JOINTS, load_scene
-from f1_ros.sim.world import Cube, cube_place
 
 STEP_NS = round(STEP_S * 1e9)
 CUBE_GONE_NS = 100_000_000

@@ -261,7 +261,8 @@ class SimNode(ManagedNode):
             return  # the renderer is behind: this picture is left out, as a camera that is too slow leaves out frames
 
     def _publish_cube(self, world: BeltWorld, stamp: Any) -> None:
-        for cube in world.cubes:
+        cube = world.target
+        if cube is not None:
             message = Odometry(child_frame_id="cube")
             message.header.stamp, message.header.frame_id = stamp, BASE_FRAME
             pose, twist = message.pose.pose, message.twist.twist

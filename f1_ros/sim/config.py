@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from f1_ros.config import load_yaml
 from f1_ros.errors import ConfigError
@@ -20,10 +21,12 @@ class BeltConfig:
     """Settings of the belt world. Lengths in m, in the robot's base frame: x forward, y along the belt, z up.
 
     Attributes:
+        task: "one" cube to be picked, or several of which the instruction names one by its "colour".
         speed: least and greatest belt speed of an episode, m/s, both >= 0; the sign is `direction`'s.
         direction: 1 moves the belt to +y, -1 to -y, 0 draws one of the two for each episode.
         cube_x: range of a cube's start position across the belt, m.
-        cube_y: range of a cube's start position along the belt, m; independent of speed and direction.
+        cube_y: range of a cube's start position along the belt, or of the middle of those that ride together, m;
+            independent of speed and direction.
         cube_yaw: greatest turn of a cube about z at its start, rad.
         cube_mass: kg.
         friction: sliding friction of cube and belt.
@@ -35,7 +38,7 @@ class BeltConfig:
         cover: a panel hides the cube for a while before it can be picked; see `f1_ros.sim.cover`.
         cover_s: range of the time for which neither camera sees anything of the cube, s.
         cover_lead_s: range of the time from the end of the pre-roll until the cube begins to go under the panel, s.
-        cube_rgb, belt_rgb, bin_rgb, floor_rgb, cover_rgb: colours, 0..1.
+        cube_rgb, belt_rgb, bin_rgb, floor_rgb, cover_rgb: colours, 0..1; the cubes of task "colour" have their own.
         light: direction in which the light shines.
         ambient, diffuse: light that every surface has, and that a surface facing the lamp has on top.
         cube_rgb_spread: greatest change of each channel of a cube's colour, drawn for each episode.
@@ -49,6 +52,7 @@ class BeltConfig:
         ConfigError: on crossed ranges, values that are not finite, or values out of range.
     """
 
+    task: Literal["one", "colour"] = "one"
     speed: Range = (0.08, 0.30)
     direction: int = 0
     cube_x: Range = (0.40, 0.50)
@@ -108,6 +112,8 @@ class BeltConfig:
             low, high = getattr(self, name)
             if low < 0 or high > 2.0:
                 _refuse(name, (low, high), "give times from 0 to 2 s")
+        if self.cover and self.task != "one":
+            _refuse("cover", True, "use it with task: one; a cover hides a single cube")
         if self.cover and self.speed[0] < 0.05:
             _refuse("cover", True, "let the belt run at 0.05 m/s at least (speed), or a cube never comes out")
         for name in ("cube_mass", "friction", "reach_y", "stream_pause_s"):

@@ -8,10 +8,13 @@ What is written (N steps of all episodes, one after the other, at 20 Hz):
     state.npy              (N, 8) float32            measured joints (rad), gripper width (m), at the step's start
     action.npy             (N, 8) float32            the expert's target for the end of the step, before any limit
     executed.npy           (N, 8) float32            the target that was carried out: that of `action` with the noise
-    cube.npy               (N, 3) float32            cube in the base frame, m; NaN where there is none
+    cube.npy               (N, 3) float32            cube to be picked, in the base frame, m; NaN where there is none
     tool.npy               (N, 3) float32            point between the fingertips, m
     phase.npy              (N,) int8                 f1_ros.sim.expert.Phase; -1 in the pre-roll
     episode.npy            (N,) int32                ascending
+    cubes.npy              (N, 4, 3) float32         task "colour" only: all cubes in the order of `tasks.COLOURS`, m;
+                                                     NaN where there is none
+    instruction.npy        (N,) int8                 task "colour" only: index into meta.json's "instructions"
     meta.json              configuration, seeds, and of each episode: steps, belt speed, noise, attempts, pick step,
                            instruction, and where a cover lay and when it hid the cube (see `f1_ros.sim.cover.Cover`)
 
@@ -46,9 +49,12 @@ from f1_ros.sim.cover import Cover
 from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, covered_steps, training_seed
 from f1_ros.sim.expert import Expert, Phase, WorldState
 from f1_ros.sim.lockstep import STEP_NS, StepDriver
+from f1_ros.sim.tasks import COLOUR_INSTRUCTIONS, COLOURS
 from f1_ros.sim.world import BeltWorld
 
 ARRAYS = ("front", "wrist", "state", "action", "executed", "cube", "tool", "phase", "episode")
+COLOUR_ARRAYS = (*ARRAYS, "cubes", "instruction")
+"""What is written for task "colour"."""
 PREROLL_PHASE = -1
 NOISE_LEVELS = (0.0, 0.03, 0.06, 0.09)
 """Standard deviations of the noise in the tool velocity, m/s; episodes take them in turn."""
@@ -70,6 +76,7 @@ class Episode:
     action: NDArray[np.float32]
     executed: NDArray[np.float32]
     cube: NDArray[np.float32]
+    cubes: NDArray[np.float32]
     tool: NDArray[np.float32]
     phase: NDArray[np.int8]
     belt_speed: float
@@ -130,7 +137,8 @@ def record(
         )
     meta = {"episodes": episodes, "seed": seed, "step_s": STEP_NS * 1e-9, "preroll_steps": PREROLL_STEPS,
             "phases": {p.name.lower(): int(p) for p in Phase} | {"preroll": PREROLL_PHASE},
-            "config": dataclasses.asdict(config)}  # fmt: skip
+            "config": dataclasses.asdict(config),
+            **({"instructions": COLOUR_INSTRUCTIONS} if config.task == "colour" else {})}  # fmt: skip
     meta = json.loads(json.dumps(meta))
     folder.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder):
@@ -202,7 +210,7 @@ def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> 
         decay = np.exp(-STEP_NS * 1e-9 / _NOISE_TIME_S)
         disturbance = decay * disturbance + noise * np.sqrt(1 - decay**2) * rng.standard_normal(3)
         executed = hold if preroll else expert.act(state, disturbance).target
-        rows.append((world.state, clean.target, executed, cube, world.tool_position, phase))
+        rows.append((world.state, clean.target, executed, cube, _all_cubes(world), world.tool_position, phase))
         driver.step(executed)
         if world.counts.picked and picked_step < 0:
             picked_step = step
@@ -213,13 +221,14 @@ def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> 
             break
     if not (world.counts.picked and world.counts.binned):
         return None
-    state_, action, executed_, cube_, tool, phase_ = zip(*rows, strict=True)
+    state_, action, executed_, cube_, cubes, tool, phase_ = zip(*rows, strict=True)
     return Episode(
         snapshots,
         np.array(state_, np.float32),
         np.array(action, np.float32),
         np.array(executed_, np.float32),
         np.array(cube_, np.float32),
+        np.array(cubes, np.float32),
         np.array(tool, np.float32),
         np.array(phase_, np.int8),
         world.belt_speed,
@@ -229,6 +238,14 @@ def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> 
         world.instruction,
         world.cover,
     )
+
+
+def _all_cubes(world: BeltWorld) -> NDArray[np.float64]:
+    """(4, 3) m: position of each cube in the order of `COLOURS`, NaN where there is none."""
+    positions = np.full((len(COLOURS), 3), np.nan)
+    for cube in world.cubes:
+        positions[COLOURS.index(cube.colour) if cube.colour is not None else 0] = cube.position
+    return positions
 
 
 def _part(folder: Path, first: int) -> Path:
@@ -248,6 +265,10 @@ def _record_part(folder: Path, first: int, count: int, seed: int, config: BeltCo
         arrays[name] = np.concatenate([getattr(e, name) for e in kept])
     lengths = [len(e.snapshots) for e in kept]
     arrays["episode"] = np.repeat(np.arange(first, first + count, dtype=np.int32), lengths)
+    if config.task == "colour":
+        arrays["cubes"] = np.concatenate([e.cubes for e in kept])
+        asked = [COLOUR_INSTRUCTIONS.index(e.instruction) for e in kept]
+        arrays["instruction"] = np.repeat(np.array(asked, np.int8), lengths)
     facts = [
         {"steps": len(e.snapshots), "belt_speed": e.belt_speed, "noise": e.noise, "attempts": e.attempts,
          "picked_step": e.picked_step, "instruction": e.instruction,
@@ -283,7 +304,7 @@ def _parts(folder: Path, firsts: list[int], name: str) -> Iterator[NDArray[Any]]
 
 def _merge(folder: Path, firsts: list[int], meta: dict[str, Any]) -> int:
     total = sum(len(a) for a in _parts(folder, firsts, "episode"))
-    for name in ARRAYS:
+    for name in COLOUR_ARRAYS if "instructions" in meta else ARRAYS:
         first = next(_parts(folder, firsts, name))
         out = np.lib.format.open_memmap(
             folder / f"{name}.npy", mode="w+", dtype=first.dtype, shape=(total, *first.shape[1:])

@@ -5,7 +5,8 @@
 
 An episode: the arm holds still for 0.45 s while the belt runs and the cube rides in; then the policy has 60 steps of
 50 ms, and with a cover as many more as the cube needs to leave it. Success: the cube is 8 cm above its rest height at
-three checks of 50 ms in a row.
+three checks of 50 ms in a row; in task "colour" the cube that the instruction names. Picking another one is a failure
+and ends the episode.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class EvaluationSettings:
         until_binned: go on after a pick until the cube is in the bin (a detail, not part of success).
         replan_steps: steps between inferences.
         sudden: the cube drops onto the belt at the start, instead of riding in while the arm holds still.
-        instruction: the policy's default if None.
+        instruction: None: what the world asks for in task "colour", else the policy's default.
         reaction: run each episode a second time with the belt turned round during the approach; see `Reversal`.
         foresight: what the policy's action expert is given: its "own" foresight, none ("skipped"), or foresight
             whose tokens were "shuffled": what foresight is worth to it.
@@ -163,6 +164,8 @@ def measured_latency_ms(settings: EvaluationSettings) -> float:
 class _Driver(Protocol):
     def begin(self, seed: int) -> None: ...
 
+    def instruct(self, instruction: str) -> None: ...
+
     def hold(self) -> None: ...
 
     def step(self) -> None: ...
@@ -178,6 +181,9 @@ class _ExpertDriver:
         del seed
         self._driver.reset()
         self._still = self._world.state
+
+    def instruct(self, instruction: str) -> None:
+        del instruction  # it looks at the world's target
 
     def hold(self) -> None:
         self._driver.step(self._still)
@@ -208,7 +214,7 @@ class _Runs:
         began = PREROLL_STEPS * STEP_TICKS
         again = self._run(episode, reverse_tick=began + ticks)
         reversal = Reversal(
-            at_s=ticks * TICK_NS * 1e-9,
+            at_s=ticks * TICK_NS / 1e9,
             grasped=self.world.grasped_at_reversal,
             reaction_s=reaction_time(commands, np.array(self.world.commands), began + ticks),
             picked=again.picked,
@@ -222,6 +228,8 @@ class _Runs:
         world.reverse_tick = reverse_tick
         start = EpisodeStart.drop(world, PREROLL_STEPS) if self.settings.sudden else EpisodeStart.ride(world)
         driver.begin(seed % 2**31)
+        if self.settings.belt.task != "one" and self.settings.instruction is None:
+            driver.instruct(world.instruction)
         latencies = driver.latencies_ms if isinstance(driver, PolicyRunner) else []
         latencies.clear()
         watch = FailureWatch(world)
@@ -240,7 +248,8 @@ class _Runs:
             if picked_step is None and world.counts.picked:
                 picked_step, picked_tick = since, len(world.commands)
             more = BIN_STEPS if self.settings.until_binned else 0
-            over = world.counts.binned or world.counts.missed
+            wrong = picked_step is None and world.wrong_picks > 0
+            over = wrong or world.counts.binned or world.counts.missed
             if over or since >= (limit if picked_step is None else picked_step + more):
                 break
         picked = picked_step is not None
@@ -249,7 +258,7 @@ class _Runs:
             belt_speed=world.belt_speed,
             picked=picked,
             picked_step=picked_step,
-            time_to_pick_s=None if picked_step is None else picked_step * STEP_NS * 1e-9,
+            time_to_pick_s=None if picked_step is None else picked_step * STEP_NS / 1e9,
             jerk_rms=rms_jerk(np.array(world.commands[PREROLL_STEPS * STEP_TICKS : picked_tick])),
             binned=world.counts.binned > 0,
             failure=None if picked else watch.reason(),

@@ -16,9 +16,10 @@ from enum import IntEnum
 import numpy as np
 
 from f1_ros.sim.cover import FINGERS_Y
+from f1_ros.sim.cubes import Cube
 from f1_ros.sim.kinematics import ArmKinematics, Array
 from f1_ros.sim.scene import BELT_TOP, BIN_CENTRE, CUBE_REST_Z, GRIPPER_OPEN
-from f1_ros.sim.world import BeltWorld, Cube
+from f1_ros.sim.world import BeltWorld
 
 STEP_S = 0.05
 SERVO_LAG_S = 0.10
@@ -62,7 +63,7 @@ class WorldState:
     Attributes:
         joints: (7,) rad.
         gripper_width: m.
-        cube: the cube in play, or None.
+        cube: the cube to be picked, or None.
         cover: y of both edges of a panel over the belt, the lower one first, m; None without one.
     """
 
@@ -74,9 +75,8 @@ class WorldState:
     @staticmethod
     def of(world: BeltWorld) -> WorldState:
         """The state of a world as of now."""
-        cubes = world.cubes
         cover = None if world.cover is None else world.cover.span
-        return WorldState(world.joint_positions, world.gripper_width, cubes[0] if cubes else None, cover)
+        return WorldState(world.joint_positions, world.gripper_width, world.target, cover)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.sim.config import BeltConfig, Rgb
-from f1_ros.sim.scene import BELOW_FLOOR, COVER_HALF_Z, COVER_X, COVER_Z, CUBE_GEOMS
+from f1_ros.sim.scene import BELOW_FLOOR, COVER_HALF_Z, COVER_X, COVER_Z, CUBE_GEOMS, cube_geoms
 
 Vector = tuple[float, float, float]
 
@@ -40,7 +40,7 @@ class Looks:
 
     def apply(self, model: mujoco.MjModel) -> None:
         """Give a renderer's own copy of the model these looks."""
-        for name, rgb in zip(CUBE_GEOMS, self.cube_rgb, strict=False):
+        for name, rgb in zip(cube_geoms(model), self.cube_rgb, strict=True):
             model.geom(name).rgba[:3] = rgb
         model.light("lamp").dir[:] = self.light
         model.light("lamp").diffuse[:] = self.diffuse
@@ -61,7 +61,7 @@ def draw_looks(config: BeltConfig, model: mujoco.MjModel, rng: np.random.Generat
 
     What is drawn of one thing does not depend on whether another varies as well.
     """
-    cubes = [model.geom(name) for name in CUBE_GEOMS if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, name) >= 0]
+    cubes = [model.geom(name) for name in cube_geoms(model)]
     tints = rng.uniform(-1.0, 1.0, (len(CUBE_GEOMS), 3)) * config.cube_rgb_spread
     turn, shift, tilt = rng.uniform(-1.0, 1.0, (3, 3)) * np.array(
         [[config.light_turn], [config.camera_shift], [config.camera_turn]]

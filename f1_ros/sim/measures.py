@@ -18,7 +18,7 @@ REACTION = 1e-3
 _OPEN = 0.07  # a hand that is narrower than this is closing, m
 _Z95 = 1.959963984540054
 
-Failure = Literal["never_reached", "missed_grasp", "slipped", "knocked", "timeout"]
+Failure = Literal["never_reached", "missed_grasp", "slipped", "knocked", "timeout", "wrong_cube"]
 
 
 class CommandedWorld(BeltWorld):
@@ -74,7 +74,7 @@ def reaction_time(plain: Array, reversed_: Array, tick: int) -> float | None:
     """
     last = min(len(plain), len(reversed_))
     differs = np.abs(plain[tick:last] - reversed_[tick:last]).max(axis=1, initial=0.0) > REACTION
-    return float(np.argmax(differs)) * TICK_NS * 1e-9 if differs.any() else None
+    return float(np.argmax(differs)) * TICK_NS / 1e9 if differs.any() else None
 
 
 def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:
@@ -103,9 +103,9 @@ class FailureWatch:
     def look(self) -> None:
         """Call once a step."""
         world = self._world
-        if not world.cubes:
+        cube = world.target
+        if cube is None:
             return
-        cube = world.cubes[0]
         offset = cube.position - world.tool_position
         self._nearest = min(self._nearest, float(np.linalg.norm(offset)))
         self._highest = max(self._highest, float(cube.position[2]) - CUBE_REST_Z)
@@ -114,7 +114,11 @@ class FailureWatch:
         self._knocked |= cube.place == "floor" or bool(cube.place == "belt" and slid and world.gripper_width > 0.045)
 
     def reason(self) -> Failure:
-        """The likeliest reason, the first that holds of: slipped, knocked, missed grasp, never reached, timeout."""
+        """The likeliest reason, the first that holds of: wrong cube, slipped, knocked, missed grasp, never reached,
+        timeout.
+        """
+        if self._world.wrong_picks:
+            return "wrong_cube"
         if self._highest > 0.02:
             return "slipped"
         if self._knocked:

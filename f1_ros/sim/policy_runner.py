@@ -129,6 +129,10 @@ class PolicyRunner:
         if not reply.success:
             raise SimulationError(f"The controller refuses the policy: {reply.message}", remedy="See the message.")
 
+    def instruct(self, instruction: str) -> None:
+        """Give the policy this instruction from the next inference on."""
+        self._instruction = instruction
+
     def hold(self) -> None:
         """Advance 50 ms with the arm held, keeping frames for the history."""
         self._keep_frame()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from f1_ros.errors import SimulationError
 from f1_ros.sim.config import BeltConfig
+from f1_ros.sim.tasks import COLOURS, CUBE_RGB, Colour
 
 ARM_JOINTS = tuple(f"fr3_joint{i}" for i in range(1, 8))
 PHYSICS_STEP_S = 0.002
@@ -26,12 +27,30 @@ BIN_CENTRE = (0.70, 0.0)
 BIN_HALF = (0.076, 0.106)
 BIN_WALL_Z = 0.08
 GRIPPER_OPEN = 0.08
+_PARKED_GAP = 0.2  # between cubes that are not in play, m
 PARKED = (50.0, 0.0, CUBE_HALF)
 """Where a cube lies that is not in play: on the floor, behind every camera's horizon."""
 
-CUBE_GEOMS = ("cube",)
+CUBE_GEOMS = ("cube", *(f"cube_{colour}" for colour in COLOURS[1:]))
+"""The cubes in the order of `COLOURS`; a scene for a single cube has the first one only."""
 
 GROUP_STATIC, GROUP_ARM, GROUP_HAND, GROUP_CUBE, GROUP_UNSEEN = range(5)
+
+
+@dataclass(frozen=True)
+class CubeJoint:
+    """Where a cube's free joint is.
+
+    Attributes:
+        qpos, qvel: first index of its 7 positions and 6 velocities.
+        colour: in task "colour", else None.
+        parked_y: where along y it lies while it is not in play, relative to `PARKED`, m.
+    """
+
+    qpos: int
+    qvel: int
+    colour: Colour | None
+    parked_y: float
 
 
 @dataclass(frozen=True)
@@ -43,7 +62,7 @@ class Scene:
         arm_qpos, arm_qvel: (7,) indices of fr3_joint1..7.
         finger_qpos: (2,) indices of the finger joints, each half of the opening width.
         belt_qpos, belt_qvel: index of the belt's slide joint.
-        cube_qpos, cube_qvel: first index of the cube's free joint (7 and 6 numbers).
+        cubes: the cubes' free joints, in the order of `CUBE_GEOMS`.
         tool_site: id of the site between the fingertips.
     """
 
@@ -53,15 +72,29 @@ class Scene:
     finger_qpos: NDArray[np.intp]
     belt_qpos: int
     belt_qvel: int
-    cube_qpos: int
-    cube_qvel: int
+    cubes: tuple[CubeJoint, ...]
     tool_site: int
+
+    @property
+    def cube_qpos(self) -> int:
+        """First index in `qpos` of the first cube's free joint."""
+        return self.cubes[0].qpos
+
+    @property
+    def cube_qvel(self) -> int:
+        """First index in `qvel` of the first cube's free joint."""
+        return self.cubes[0].qvel
 
 
 def set_friction(model: mujoco.MjModel, friction: float) -> None:
     """Set the sliding friction of cubes and belt. A cube in the hand has the pads' own, where that is higher."""
-    for name in (*CUBE_GEOMS, "belt"):
+    for name in (*cube_geoms(model), "belt"):
         model.geom(name).friction[0] = friction
+
+
+def cube_geoms(model: mujoco.MjModel) -> tuple[str, ...]:
+    """Names of the cubes' geoms that a compiled scene has."""
+    return tuple(n for n in CUBE_GEOMS if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, n) >= 0)
 
 
 def _add_parts(spec: mujoco.MjSpec, config: BeltConfig) -> None:
@@ -77,10 +110,24 @@ def _add_parts(spec: mujoco.MjSpec, config: BeltConfig) -> None:
             size=(0.01, 0.01, COVER_HALF_Z),
             rgba=(*config.cover_rgb, 1.0),
         )
+    if config.task == "colour":
+        for i, name in enumerate(CUBE_GEOMS[1:], start=1):
+            body = spec.worldbody.add_body(name=name, pos=(PARKED[0], PARKED[1] + i * _PARKED_GAP, PARKED[2]))
+            body.add_freejoint(name=name)
+            body.add_geom(
+                name=name,
+                type=mujoco.mjtGeom.mjGEOM_BOX,
+                group=GROUP_CUBE,
+                size=(CUBE_HALF, CUBE_HALF, CUBE_HALF),
+                mass=config.cube_mass,
+                friction=(config.friction, 0.005, 0.0001),
+                condim=4,
+                rgba=(*CUBE_RGB[i], 1.0),
+            )
 
 
 def load_scene(config: BeltConfig) -> Scene:
-    """Compile the packaged scene with the configuration's colours, light, friction and cube mass.
+    """Compile the packaged scene with what the configuration's task adds, its colours, light, friction and cube mass.
 
     Raises:
         SimulationError: if the packaged scene cannot be read or compiled.
@@ -95,7 +142,8 @@ def load_scene(config: BeltConfig) -> Scene:
             f"The packaged scene fr3_belt.xml cannot be compiled: {error}.",
             remedy="Reinstall f1_ros with the pinned mujoco version.",
         ) from error
-    for geom, rgb in (("cube", config.cube_rgb), ("belt", config.belt_rgb), ("floor", config.floor_rgb)):
+    cube_rgb = config.cube_rgb if config.task == "one" else CUBE_RGB[0]
+    for geom, rgb in (("cube", cube_rgb), ("belt", config.belt_rgb), ("floor", config.floor_rgb)):
         model.geom(geom).rgba[:3] = rgb
     for side in ("near", "far", "left", "right"):
         model.geom(f"bin_{side}").rgba[:3] = config.bin_rgb
@@ -109,7 +157,8 @@ def load_scene(config: BeltConfig) -> Scene:
     model.light("lamp").diffuse[:] = config.diffuse
     model.vis.headlight.ambient[:] = config.ambient
     arm = [model.joint(name) for name in ARM_JOINTS]
-    belt, cube_joint = model.joint("belt"), model.joint("cube")
+    belt = model.joint("belt")
+    cubes = [(model.joint(name), colour) for name, colour in zip(cube_geoms(model), COLOURS, strict=False)]
     return Scene(
         model=model,
         arm_qpos=np.array([j.qposadr[0] for j in arm], dtype=np.intp),
@@ -117,7 +166,9 @@ def load_scene(config: BeltConfig) -> Scene:
         finger_qpos=np.array([model.joint(f"finger_joint{i}").qposadr[0] for i in (1, 2)], dtype=np.intp),
         belt_qpos=int(belt.qposadr[0]),
         belt_qvel=int(belt.dofadr[0]),
-        cube_qpos=int(cube_joint.qposadr[0]),
-        cube_qvel=int(cube_joint.dofadr[0]),
+        cubes=tuple(
+            CubeJoint(int(j.qposadr[0]), int(j.dofadr[0]), colour if config.task == "colour" else None, i * _PARKED_GAP)
+            for i, (j, colour) in enumerate(cubes)
+        ),
         tool_site=int(model.site("tool").id),
     )

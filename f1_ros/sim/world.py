@@ -13,8 +13,6 @@ The same seed and the same commands give the same world, bit by bit.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Literal
 
 import mujoco
 import numpy as np
@@ -23,63 +21,19 @@ from f1_ros.errors import ConfigError, SimulationError
 from f1_ros.sim.camera import Picture, Renderer, RendererKind, Snapshot, open_renderer
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.cover import Cover, plan_cover
+from f1_ros.sim.cubes import Counts, Cube, CubeTrack
 from f1_ros.sim.kinematics import ArmKinematics, Array
 from f1_ros.sim.looks import Looks, draw_looks
 from f1_ros.sim.scene import (
     BELT_TOP,
-    BIN_CENTRE,
-    BIN_HALF,
-    BIN_WALL_Z,
-    CUBE_HALF,
-    CUBE_REST_Z,
     GRIPPER_OPEN,
-    PARKED,
     TICK_NS,
     TICK_STEPS,
     Scene,
     load_scene,
     set_friction,
 )
-from f1_ros.sim.tasks import ONE_INSTRUCTION
-
-CubePlace = Literal["belt", "air", "bin", "floor"]
-
-PICKED_HEIGHT = 0.08
-PICKED_CHECKS = 3
-CHECK_TICKS = 5
-_FALL = 0.004  # height above the belt from which a cube is let go, m
-_SETTLE_TICKS = 20  # time that a cube must lie in the bin or on the floor before it counts, ticks
-
-
-@dataclass(frozen=True)
-class Cube:
-    """A cube in play.
-
-    Attributes:
-        position: (3,) m in the base frame.
-        velocity: (3,) m/s in the base frame.
-        quaternion: (4,) w x y z.
-        place: on the belt, in the air (held, or falling), in the bin, or on the floor.
-        picked: it was lifted 8 cm above its rest height for three checks of 50 ms.
-        age_ns: time since it was dropped onto the belt, ns.
-    """
-
-    position: Array
-    velocity: Array
-    quaternion: Array
-    place: CubePlace
-    picked: bool
-    age_ns: int
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many cubes came, were picked, landed in the bin, and got away (left the reach, or fell to the floor)."""
-
-    spawned: int = 0
-    picked: int = 0
-    binned: int = 0
-    missed: int = 0
+from f1_ros.sim.tasks import COLOUR_INSTRUCTIONS, ONE_INSTRUCTION, draw_group
 
 
 class BeltWorld:
@@ -87,8 +41,14 @@ class BeltWorld:
 
     Args:
         config: belt, cubes, colours.
-        stream: cubes come by themselves; otherwise `drop_cube` drops one.
+        stream: cubes come by themselves; otherwise `drop_cube` drops them.
         renderer: what `render` draws with: "ray", "egl", or "auto" for EGL where it is present.
+
+    Attributes:
+        belt_speed: m/s, signed; may be set at any time.
+        cover: this episode's cover, or None.
+        counts: of the cubes to be picked, since the reset.
+        wrong_picks: how often a cube was picked that was not to be, since the reset.
 
     Raises:
         ConfigError: on a stream of cubes with a cover, which lies where one cube rides.
@@ -106,6 +66,7 @@ class BeltWorld:
         self.scene: Scene = load_scene(self.config)
         self.kinematics = ArmKinematics(self.scene)
         self._data = mujoco.MjData(self.scene.model)
+        self._tracks = tuple(CubeTrack(self._data, joint) for joint in self.scene.cubes)
         self._renderer_kind: RendererKind = renderer
         self._renderer: Renderer | None = None
         self.reset(0)
@@ -120,6 +81,8 @@ class BeltWorld:
         self._rng = np.random.default_rng([seed, 0])
         self._noise_rng = np.random.default_rng([seed, 1])
         self._cover_rng = np.random.default_rng([seed, 3])  # 2 is the recording's
+        self._group_rng = np.random.default_rng([seed, 7])
+        self._group = draw_group(config, self._group_rng)
         looks_vary = config.looks_vary or config.cover
         self._looks = draw_looks(config, self.scene.model, np.random.default_rng([seed, 4])) if looks_vary else None
         if config.friction_gain != (1.0, 1.0):
@@ -142,8 +105,9 @@ class BeltWorld:
         self.cover: Cover | None = None
         self.counts = Counts()
         self._next_drop_tick: int | None = self._pause_ticks() if self.stream else None
-        self._in_play = False
-        self._park()
+        self.wrong_picks = 0
+        for track in self._tracks:
+            track.park()
         self._advance(0)
 
     def step(self, arm_target: Array, gripper_width: float) -> None:
@@ -166,19 +130,24 @@ class BeltWorld:
         self._data.ctrl[7] = np.clip(gripper_width, 0.0, GRIPPER_OPEN) / 2
         self._advance(TICK_STEPS)
         self._ticks += 1
-        self._follow_cube()
+        self._follow_cubes()
         if self._next_drop_tick is not None and self._ticks >= self._next_drop_tick:
             self.drop_cube()
 
     def drop_cube(self, position: tuple[float, float] | None = None) -> None:
-        """Drop a cube onto the belt, moving with it; at `position` (x, y) m, or drawn from the configuration."""
+        """Drop a cube onto the belt, moving with it; in task "colour" with those that ride with it.
+
+        Args:
+            position: (x, y) m of the one that is to be picked; drawn from the configuration if None.
+        """
+        if self.stream and self.counts.spawned:
+            self._group = draw_group(self.config, self._group_rng)
         x, y = position if position is not None else self.draw_start()
-        yaw = float(self._rng.uniform(-1.0, 1.0)) * self.config.cube_yaw
-        data, at = self._data, self.scene.cube_qpos
-        data.qpos[at : at + 7] = (x, y, CUBE_REST_Z + _FALL, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2))
-        data.qvel[self.scene.cube_qvel : self.scene.cube_qvel + 6] = (0.0, self.belt_speed, 0.0, 0.0, 0.0, 0.0)
-        self._in_play, self._picked, self._high_checks, self._still_ticks = True, False, 0, 0
-        self._dropped_tick = self._ticks
+        for track in self._tracks:
+            track.park()
+        for cube, cube_x, cube_y in ((self._group.target, x, 0.0), *self._group.others):
+            yaw = float(self._rng.uniform(-1.0, 1.0)) * self.config.cube_yaw
+            self._tracks[cube].drop(cube_x, y + cube_y, yaw, self.belt_speed, self._ticks)
         self._next_drop_tick = None
         self._count(spawned=1)
         self._advance(0)
@@ -186,12 +155,13 @@ class BeltWorld:
     def reverse_belt(self) -> None:
         """Turn the belt round at once; what rides on it goes with it."""
         self.belt_speed = -self.belt_speed
-        if self._in_play and self._place() == "belt":
-            self._data.qvel[self.scene.cube_qvel + 1] *= -1.0
+        for track in self._tracks:
+            track.reverse()
 
     def draw_start(self) -> tuple[float, float]:
-        """A cube's start position (x, y) in m, drawn from the configuration."""
-        return float(self._rng.uniform(*self.config.cube_x)), float(self._rng.uniform(*self.config.cube_y))
+        """Start position (x, y) in m of the cube to be picked, drawn from the configuration."""
+        x, y = float(self._rng.uniform(*self.config.cube_x)), float(self._rng.uniform(*self.config.cube_y))
+        return x, y + self._group.target_y
 
     def place_cover(self, start_y: float) -> Cover:
         """Lay this episode's cover over the belt, drawn for a cube that starts at `start_y` m; see `plan_cover`.
@@ -207,7 +177,7 @@ class BeltWorld:
     @property
     def instruction(self) -> str:
         """What is asked for in this episode, as a policy is told."""
-        return ONE_INSTRUCTION
+        return ONE_INSTRUCTION if self.config.task == "one" else COLOUR_INSTRUCTIONS[self._group.target]
 
     @property
     def looks(self) -> Looks | None:
@@ -216,10 +186,10 @@ class BeltWorld:
             return self._looks
         return dataclasses.replace(self._looks, cover=self.cover.span)
 
-    def clear_cube(self) -> None:
-        """Take the cube out of play; in a stream the next one comes after the pause."""
-        self._in_play = False
-        self._park()
+    def clear_cubes(self) -> None:
+        """Take all cubes out of play; in a stream the next ones come after the pause."""
+        for track in self._tracks:
+            track.park()
         if self.stream:
             self._next_drop_tick = self._ticks + self._pause_ticks()
 
@@ -255,20 +225,14 @@ class BeltWorld:
 
     @property
     def cubes(self) -> tuple[Cube, ...]:
-        """The cubes in play: none or one."""
-        if not self._in_play:
-            return ()
-        at, speed_at = self.scene.cube_qpos, self.scene.cube_qvel
-        return (
-            Cube(
-                position=np.array(self._data.qpos[at : at + 3]),
-                velocity=np.array(self._data.qvel[speed_at : speed_at + 3]),
-                quaternion=np.array(self._data.qpos[at + 3 : at + 7]),
-                place=self._place(),
-                picked=self._picked,
-                age_ns=(self._ticks - self._dropped_tick) * TICK_NS,
-            ),
-        )
+        """All cubes in play."""
+        return tuple(track.cube(self._ticks) for track in self._tracks if track.in_play)
+
+    @property
+    def target(self) -> Cube | None:
+        """The cube to be picked, while it is in play."""
+        track = self._tracks[self._group.target]
+        return track.cube(self._ticks) if track.in_play else None
 
     def snapshot(self) -> Snapshot:
         """A copy of the state that a `Renderer` can draw in another thread or process."""
@@ -309,11 +273,6 @@ class BeltWorld:
             )
         mujoco.mj_kinematics(scene.model, data)
 
-    def _park(self) -> None:
-        at, speed_at = self.scene.cube_qpos, self.scene.cube_qvel
-        self._data.qpos[at : at + 7] = (*PARKED, 1.0, 0.0, 0.0, 0.0)
-        self._data.qvel[speed_at : speed_at + 6] = 0.0
-
     def _pause_ticks(self) -> int:
         return max(1, round(self.config.stream_pause_s * 1e9 / TICK_NS))
 
@@ -321,37 +280,15 @@ class BeltWorld:
         now = {name: getattr(self.counts, name) for name in ("spawned", "picked", "binned", "missed")}
         self.counts = Counts(**{name: value + more.get(name, 0) for name, value in now.items()})
 
-    def _place(self) -> CubePlace:
-        return cube_place(self._data.qpos[self.scene.cube_qpos : self.scene.cube_qpos + 3])
-
-    def _follow_cube(self) -> None:
-        if not self._in_play:
-            return
-        at = self.scene.cube_qpos
-        _, y, z = self._data.qpos[at : at + 3]
-        if self._ticks % CHECK_TICKS == 0 and not self._picked:
-            self._high_checks = self._high_checks + 1 if z > CUBE_REST_Z + PICKED_HEIGHT else 0
-            if self._high_checks >= PICKED_CHECKS:
-                self._picked = True
-                self._count(picked=1)
-        place = self._place()
-        self._still_ticks = self._still_ticks + 1 if place in ("bin", "floor") else 0
-        gone = place == "belt" and abs(y) > self.config.reach_y and y * self.belt_speed > 0
-        settled = self._still_ticks >= _SETTLE_TICKS
-        if settled and place == "bin":
-            self._count(binned=1)
-        elif gone or settled:
-            self._count(missed=1)
-        if gone or settled:
-            self.clear_cube()
-
-
-def cube_place(position: Array) -> CubePlace:
-    """Where a cube at `position` (3,) m in the base frame is."""
-    x, y, z = position
-    in_bin = abs(x - BIN_CENTRE[0]) < BIN_HALF[0] and abs(y - BIN_CENTRE[1]) < BIN_HALF[1]
-    if in_bin and z < BIN_WALL_Z:
-        return "bin"
-    if abs(x - 0.45) < 0.10 + CUBE_HALF and abs(z - CUBE_REST_Z) < 0.015:
-        return "belt"
-    return "floor" if z < BELT_TOP else "air"
+    def _follow_cubes(self) -> None:
+        for index, track in enumerate(self._tracks):
+            end = track.follow(self._ticks, self.belt_speed, self.config.reach_y)
+            if index != self._group.target:
+                self.wrong_picks += end == "picked"
+            elif end is not None:
+                self._count(**{end: 1})
+                if self.stream and end != "picked":
+                    self.clear_cubes()
+                    return
+            if end in ("binned", "missed"):
+                track.park()

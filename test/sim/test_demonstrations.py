@@ -8,11 +8,12 @@ import pytest
 from f1_ros.errors import ConfigError
 from f1_ros.sim import demonstrations
 from f1_ros.sim.config import BeltConfig
+from f1_ros.sim.cubes import Cube, cube_place
 from f1_ros.sim.demonstrations import ARRAYS, demonstrate, record
 from f1_ros.sim.episodes import evaluation_seed, training_seed
 from f1_ros.sim.expert import Expert, Phase, WorldState
 from f1_ros.sim.lockstep import FR3_LIMITS
-from f1_ros.sim.world import BeltWorld, Cube, cube_place
+from f1_ros.sim.world import BeltWorld
 
 CONFIG = BeltConfig(speed=(0.10, 0.15))
 
