@@ -190,3 +190,43 @@ def test_the_model_sees_the_past_image_that_the_policy_names(
 
 def test_the_spec_can_be_read_without_the_weights(policy_dir: Path) -> None:
     assert load_spec(policy_dir).cameras == ("front", "wrist")
+
+
+def without_foresight(policy_dir: Path, folder: Path) -> Path:
+    copy(policy_dir, folder)
+    policy = json.loads((folder / "policy.json").read_text())
+    (folder / "policy.json").write_text(json.dumps(policy | {"foresight": False}))
+    return folder
+
+
+def test_a_policy_trained_without_foresight_predicts_none(
+    policy_dir: Path, observation: Observation, tmp_path: Path
+) -> None:
+    result = open_engine(without_foresight(policy_dir, tmp_path / "p")).infer(observation, "pick the cube", 1)
+    skipped = open_engine(policy_dir, foresight="skipped").infer(observation, "pick the cube", 1)
+    own = open_engine(policy_dir).infer(observation, "pick the cube", 1)
+    assert result.foresight is None
+    assert skipped.foresight is None
+    assert np.array_equal(result.actions, skipped.actions)
+    assert own.foresight is not None
+    assert not np.array_equal(own.actions, skipped.actions)
+
+
+def test_shuffled_foresight_has_the_same_tokens_in_another_order(policy_dir: Path, observation: Observation) -> None:
+    own = open_engine(policy_dir).infer(observation, "pick the cube", 1).foresight
+    engine = open_engine(policy_dir, foresight="shuffled")
+    results = [engine.infer(observation, "pick the cube", seed) for seed in (1, 1, 2)]
+    shuffled = results[0].foresight
+    assert own is not None
+    assert shuffled is not None
+    start = 0
+    for side in own.scale_sizes:
+        part = slice(start, start + side * side)
+        assert sorted(own.codes[part]) == sorted(shuffled.codes[part])
+        start += side * side
+    assert np.array_equal(results[0].actions, results[1].actions)
+
+
+def test_foresight_that_is_not_there_cannot_be_shuffled(policy_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="predicts none"):
+        open_engine(without_foresight(policy_dir, tmp_path / "p"), foresight="shuffled")

@@ -256,6 +256,42 @@ def test_network_without_history(small_model: Build) -> None:
     )
 
 
+def _chunk(model: F1Model, history: Tensor | None, *, foresight: bool) -> Tensor:
+    state, noise = _draws(model)
+    prefix = model.prefix(**_inputs(model), history=history)
+    if foresight:
+        model.foresight(prefix, greedy=True)
+    return model.sample_actions(prefix, state, noise)
+
+
+def test_a_shielded_action_expert_learns_of_the_history_through_foresight_alone(small_model: Build) -> None:
+    model = small_model(shielded=True)
+    one, other = model.history_embeds(_history(model)), model.history_embeds(_history(model)) + 3.0
+    unseen = [_chunk(model, history, foresight=False) for history in (one, other, None)]
+    torch.testing.assert_close(unseen[0], unseen[1], rtol=0, atol=0)
+    told = [_chunk(model, history, foresight=True) for history in (one, other)]
+    assert not torch.allclose(told[0], told[1])
+    released = small_model()
+    seen = [_chunk(released, history, foresight=False) for history in (one, other)]
+    assert not torch.allclose(seen[0], seen[1])
+
+
+def test_shielding_hides_the_history_in_training_as_at_run_time(small_model: Build) -> None:
+    model = small_model(shielded=True)
+    state, noise = _draws(model)
+    history = model.history_embeds(_history(model))
+    actions = model.sample_actions(_prefix(model, _inputs(model)), state, noise)
+    times = torch.ones(2)
+    with torch.enable_grad():
+        out = model.train_outputs(
+            **_inputs(model), history=history, state=state, actions=actions, noise=noise, time=times,
+            skip_foresight=True,
+        )  # fmt: skip
+    prefix = _prefix(model, _inputs(model))
+    velocity = model.velocity(prefix, state, noise, times)
+    torch.testing.assert_close(out.action_loss, (velocity - (noise - actions)).square())
+
+
 def test_network_without_world_model(small_model: Build) -> None:
     model = small_model(world=False)
     assert not hasattr(model, "tokenizer")

@@ -51,6 +51,7 @@ def test_what_is_recorded_resumes_after_an_interruption_and_is_the_same_every_ti
     assert {name: (a[name].shape[1:], a[name].dtype.name) for name in ARRAYS[2:]} == {
         "state": ((8,), "float32"),
         "action": ((8,), "float32"),
+        "executed": ((8,), "float32"),
         "cube": ((3,), "float32"),
         "tool": ((3,), "float32"),
         "phase": ((), "int8"),

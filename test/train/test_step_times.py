@@ -37,7 +37,7 @@ def losses_of(config: F1Config, config_file: Path, **settings: int) -> PolicyLos
     spec = json.loads(config_file.read_text())["spec"]
     spec = PolicySpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()})
     words = torch.tensor([[1, 2, 3]]), torch.ones(1, 3, dtype=torch.bool)
-    return PolicyLosses(Recorder(config), PolicyTraining(draws=DRAWS, **settings), spec, *words)
+    return PolicyLosses(Recorder(config), PolicyTraining(batch=BATCH, draws=DRAWS, **settings), spec, *words)
 
 
 def batch() -> dict[str, Tensor]:
@@ -48,6 +48,8 @@ def batch() -> dict[str, Tensor]:
         "images": torch.rand(BATCH, 3, 3, 16, 16, generator=g),
         "state": torch.randn(BATCH, 8, generator=g),
         "actions": torch.randn(BATCH, 4, 8, generator=g),
+        "executed": torch.randn(BATCH, 4, 8, generator=g),
+        "instruction": torch.zeros(BATCH, dtype=torch.int64),
         "pad": pad,
         "place": torch.randn(BATCH, 9, generator=g),
     }
@@ -55,7 +57,7 @@ def batch() -> dict[str, Tensor]:
 
 def asked(losses: PolicyLosses, seed: int = 3) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Flow times, squared errors, and parts of the loss."""
-    parts = losses(batch(), torch.Generator().manual_seed(seed), history=False)
+    parts = losses(batch(), losses.draw(torch.Generator().manual_seed(seed), "warm"), "warm")
     return losses.network.asked[8], losses.network.answered.action_loss, parts
 
 
@@ -81,6 +83,15 @@ def test_each_draw_is_given_0_to_the_most_steps_and_they_do_not_count(
     learnt = (t > 0)[..., None] & ~batch()["pad"].repeat_interleave(DRAWS, 0)[..., None]
     assert parts["flow"].item() == pytest.approx(((error * learnt).sum() / ((t > 0).sum() * 8)).item(), rel=1e-5)
     assert torch.isfinite(parts["total"])
+
+
+def test_what_is_given_is_what_was_executed_not_the_label(network_config: F1Config, config_file: Path) -> None:
+    losses = losses_of(network_config, config_file, prefix_steps_max=2)
+    t, _, _ = asked(losses)
+    actions = losses.network.asked[6]
+    labels, executed = (batch()[name].repeat_interleave(DRAWS, 0) for name in ("actions", "executed"))
+    assert torch.equal(actions[t == 0], executed[t == 0])
+    assert torch.equal(actions[t > 0], labels[t > 0])
 
 
 def test_half_of_the_draws_run_by_the_horizon_aware_schedule(network_config: F1Config, config_file: Path) -> None:

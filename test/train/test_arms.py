@@ -1,0 +1,128 @@
+"""A study's arms: what differs between them, what they share, and that a study can be gone on with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from f1_ros.engine import open_engine
+from f1_ros.errors import ConfigError
+from f1_ros.train.arms import Study, load_study, policy_folder
+
+ARMS = {
+    "full": {},
+    "history": {"foresight": False},
+    "neither": {"foresight": False, "history": False},
+    "through": {"action_sees_history": False},
+    "video": {"labels": 2, "video_steps": 2},
+    "few": {"labels": 2, "foresight": False, "seeds": [1]},
+    "prefix": {"prefix_steps_max": 2, "near_steps": 1},
+}
+
+
+@pytest.fixture
+def study_file(run_folder: Path, config_file: Path) -> Path:
+    """A study of the tiny recording, in a folder where that is recorded already."""
+    base = json.loads(config_file.read_text())
+    base["tokenizer"]["steps"] = 4
+    base["policy"] |= {"warm_steps": 2, "steps": 2}
+    study = {
+        "seeds": [1],
+        "base": base,
+        "recordings": {"plain": {"demonstrations": {"episodes": 4, "seed": 1}}},
+        "arms": ARMS,
+        "conditions": {"trained": {"arms": ["full", "history"]}},
+    }
+    path = config_file.with_name("study.yaml")
+    path.write_text(json.dumps(study))
+    demos = run_folder / "study" / "demos" / "plain"
+    demos.parent.mkdir(parents=True)
+    (run_folder / "demos").rename(demos)
+    (demos / "meta.json").write_text("{}")
+    return path
+
+
+def run(study_file: Path, **chosen: object) -> Path:
+    folder = study_file.parent / "study"
+    study = Study(load_study(study_file), folder, together=3)
+    study.record()
+    study.train_tokenizer()
+    study.run(**chosen)  # type: ignore[arg-type]
+    return folder
+
+
+def test_every_arm_becomes_a_policy_that_differs_in_what_it_says(study_file: Path) -> None:
+    folder = run(study_file)
+    policies = {name: policy_folder(folder, name, 1) for name in ARMS}
+    files = {name: json.loads((policy / "policy.json").read_text()) for name, policy in policies.items()}
+    networks = {name: json.loads((policy / "config.json").read_text()) for name, policy in policies.items()}
+    assert {name for name, file in files.items() if not file["foresight"]} == {"history", "neither", "few"}
+    assert {n for n, c in networks.items() if not c["gen_expert_config"]["use_history"]} == {"neither"}
+    assert {n for n, c in networks.items() if not c["gen_expert_config"].get("action_sees_history", True)} == {"through"}
+    assert files["prefix"]["spec"]["trained_prefix_steps"] == 2
+    assert open_engine(policies["through"]).spec.name == "tiny"
+
+
+def test_arms_with_the_same_first_part_share_it(study_file: Path) -> None:
+    folder = run(study_file)
+    assert len(list(folder.glob("warm-*.pt"))) == 3  # with all labels, with two of them, and that after videos
+    assert len(list(folder.glob("video-*.pt"))) == 1
+
+
+def test_what_is_there_is_not_trained_again(study_file: Path) -> None:
+    folder = run(study_file, arms=("full",))
+    state = folder / "joint-full-s1.pt"
+    first = state.stat().st_mtime_ns
+    policy = policy_folder(folder, "full", 1)
+    kept = (policy / "model.safetensors").read_bytes()
+    (policy / "policy.json").unlink()
+    run(study_file, arms=("full",))
+    assert (policy / "model.safetensors").read_bytes() == kept
+    assert state.stat().st_mtime_ns == first
+
+
+def test_arms_trained_side_by_side_are_those_trained_one_by_one(study_file: Path, tmp_path: Path) -> None:
+    folder = run(study_file, arms=("full", "history"))
+    alone = study_file.parent / "alone"
+    alone.mkdir()
+    (alone / "demos").symlink_to(folder / "demos")
+    study = Study(load_study(study_file), alone)
+    study.train_tokenizer()
+    study.run(("history",))
+    states = [
+        torch.load(f / "joint-history-s1.pt", weights_only=True)["average"]["shadow"] for f in (folder, alone)
+    ]
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+def test_labels_limit_what_is_learnt_from_and_videos_do_not(study_file: Path) -> None:
+    folder = run(study_file, arms=("few", "history"))
+    few, every = (
+        json.loads((policy_folder(folder, name, 1) / "stats.json").read_text())["observation.state"]["mean"]
+        for name in ("few", "history")
+    )
+    assert not np.allclose(few, every)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"arms": {"a": {"recording": "other"}}}, "recording is other"),
+        ({"conditions": {"c": {"arms": ["nobody"]}}}, "nobody"),
+        ({"arms": {"a": {"foresight": False, "video_steps": 5}}}, "video_steps"),
+        ({"arms": {"a": {"labels": 0}}}, "labels is 0"),
+    ],
+)
+def test_contradictions_are_named(study_file: Path, change: dict[str, object], message: str) -> None:
+    study_file.write_text(json.dumps(json.loads(study_file.read_text()) | {"conditions": {}} | change))
+    with pytest.raises(ConfigError, match=message):
+        Study(load_study(study_file), study_file.parent / "study").run()
+
+
+def test_an_unknown_arm_is_refused(study_file: Path) -> None:
+    with pytest.raises(ConfigError, match="no arm best"):
+        run(study_file, arms=("best",))
