@@ -103,7 +103,8 @@ class Simulator:
         root = Path(f1_ros.__file__).resolve().parents[1]
         try:
             self._process = subprocess.Popen(
-                [str(python), "-I", "-c", _BOOT, str(root), str(theirs.fileno())],
+                # -u: the last words before a crash are kept.
+                [str(python), "-I", "-u", "-c", _BOOT, str(root), str(theirs.fileno())],
                 env=_environment(),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,

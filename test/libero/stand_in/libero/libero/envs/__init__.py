@@ -32,7 +32,7 @@ class OffScreenRenderEnv:
         self.tool += 0.05 * action[:3]
         self.closed = action[6] > 0
         self.steps += 1
-        done = self.tool[2] - self.start > 0.1 and self.closed
+        done = self.tool[2] - self.start > 0.12 and self.closed
         seen = {f"{name}_image": self._picture(i) for i, name in enumerate(self.cameras)}
         width = 0.0 if self.closed else 0.04
         return {
