@@ -125,8 +125,8 @@ class Server:
                 "error",
                 {
                     "problem": f"LIBERO failed at '{request.kind}': {type(error).__name__}: {error}.",
-                    "remedy": "If it is about EGL or OpenGL: apt-get install libegl1 libopengl0 libgl1-mesa-dri, or "
-                    "install libosmesa6 and set MUJOCO_GL=osmesa. Else run `make libero` again.",
+                    "remedy": "If it is about EGL or OpenGL: apt-get install libegl1 libopengl0 libgl1 "
+                    "libgl1-mesa-dri, or libosmesa6 with MUJOCO_GL=osmesa. Else run `make libero` again.",
                 },
             )
 

@@ -32,7 +32,7 @@ MAX_HEADER = 64 * 1024
 MAX_BODY = 16 * 1024 * 1024
 MAX_ARRAYS = 16
 MAX_DIMENSIONS = 4
-DTYPES = {"uint8": np.dtype("|u1"), "float64": np.dtype("<f8")}
+DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("|u1"), "float64": np.dtype("<f8")}
 
 _PREFIX = struct.Struct("!4sII")
 PREFIX_SIZE = _PREFIX.size
@@ -261,8 +261,8 @@ def _arrays(entries: Any, body: bytes) -> dict[str, Array]:
         size = math.prod(shape) * DTYPES[dtype].itemsize
         if size > len(body) - at:
             _refuse(f"array '{name[:40]}' needs {size} bytes, {len(body) - at} are left")
-        array = np.frombuffer(body, DTYPES[dtype], math.prod(shape), at) if size else np.empty(0, DTYPES[dtype])
-        arrays[name] = array.reshape(shape)
+        # A slice, since numpy takes no offset at the end of a body, where an empty array may lie.
+        arrays[name] = np.frombuffer(body[at : at + size], DTYPES[dtype]).reshape(shape)
         at += size
     if at != len(body):
         _refuse(f"its arrays have {at} bytes, its body {len(body)}")

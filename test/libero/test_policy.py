@@ -83,7 +83,8 @@ def test_another_episode_shares_neither_frames_nor_stamps_nor_plan(scripted) -> 
 
 @pytest.mark.parametrize(
     ("ends", "given", "command"),
-    [(SHARE, 0.0, 1), (SHARE, 0.4, 1), (SHARE, 0.6, -1), (SHARE, 1.3, -1), (RAW, -1.0, -1), (RAW, -0.1, -1), (RAW, 1.0, 1)],
+    [(SHARE, 0.0, 1), (SHARE, 0.4, 1), (SHARE, 0.6, -1), (SHARE, 1.3, -1), (RAW, -1.0, -1), (RAW, -0.1, -1),
+     (RAW, 1.0, 1)],
 )  # fmt: skip
 def test_the_gripper_opens_with_minus_one(scripted, ends, given, command) -> None:
     policy = driver(scripted(lambda observation: rows(*[0.0] * 4, gripper=given)), gripper=ends)

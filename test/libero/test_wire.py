@@ -1,5 +1,6 @@
 """The protocol: what is sent comes out the same, and anything else is refused with a clear error."""
 
+import contextlib
 import json
 import socket
 import struct
@@ -58,14 +59,12 @@ def test_a_damaged_message_is_refused_or_read_but_never_anything_else(message, d
     frame = bytearray(encode(message))
     for _ in range(data.draw(st.integers(1, 4))):
         frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        decode(bytes(frame[: data.draw(st.integers(0, len(frame)))]))
-    except SimulationError as error:
-        assert "malformed" in str(error)
+    with contextlib.suppress(SimulationError):
+        assert isinstance(decode(bytes(frame[: data.draw(st.integers(0, len(frame)))])), Message)
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["uint8", "float64"]),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(list(wire.DTYPES)),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
     max_leaves=8,
 )
@@ -75,11 +74,8 @@ HEADER = st.fixed_dictionaries({"kind": JSON, "values": JSON, "arrays": st.lists
 
 @given(HEADER | JSON, st.binary(max_size=64))
 def test_any_header_is_refused_or_gives_arrays_that_fill_the_body(header, body) -> None:
-    try:
+    with contextlib.suppress(SimulationError):
         found = decode(frame(header, body))
-    except SimulationError as error:
-        assert "malformed" in str(error)
-    else:
         assert sum(array.nbytes for array in found.arrays.values()) == len(body)
         assert all(array.dtype.name in wire.DTYPES for array in found.arrays.values())
 
