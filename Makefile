@@ -2,11 +2,13 @@
 # make demo    simulated Franka at the belt: teleoperation, then the policy; leaves demo_out/
 # make test    ruff, mypy, unit tests, then tests with real ROS processes
 # make bench   benchmarks beside the running demo, into bench/results/
+# make libero  LIBERO's simulator in an environment of its own (2.1 GB), for `f1-ros libero eval`
 # make train-belt   the belt policy from nothing into runs/belt; goes on where it was stopped
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+LIBERO_VENV := .venv-libero
 INTERFACES := $(shell find msg test/interfaces -type f)
 
 # demo and bench: EPISODES= cubes for the policy in place of a minute, HEADLESS=1 no window, JSON= figures to a file
@@ -17,14 +19,14 @@ OUT ?= demo_out
 
 # A sourced ROS would mix its packages with those of .venv.
 unexport PYTHONPATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH COLCON_PREFIX_PATH
-export VENV PYTHON
+export VENV LIBERO_VENV PYTHON
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup test lint demo bench train-belt clean
+.PHONY: setup test lint demo bench libero train-belt clean
 
 setup: $(VENV)/.installed $(VENV)/.interfaces
 
-$(VENV)/.installed: .ci/setup setup.py setup.cfg $(wildcard .ci/requirements/*.txt)
+$(VENV)/.installed: .ci/setup setup.py setup.cfg $(filter-out %libero.txt %libero_locked.txt,$(wildcard .ci/requirements/*.txt))
 	@.ci/setup
 	@touch $@
 
@@ -50,6 +52,12 @@ demo: setup
 
 bench: setup
 	$(BIN)/python bench/system.py --headless $(if $(EPISODES),--episodes $(EPISODES)) $(if $(JSON),--json $(JSON))
+
+libero: $(LIBERO_VENV)/.installed
+
+$(LIBERO_VENV)/.installed: .ci/libero $(wildcard .ci/requirements/libero*.txt)
+	@.ci/libero
+	@touch $@
 
 # Freed memory is kept, not given back: that doubles the speed of training with torch on a CPU.
 train-belt: export MALLOC_MMAP_THRESHOLD_ = 1073741824
