@@ -61,7 +61,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from f1_ros.errors import ConfigError
     from f1_ros.libero.evaluate import LiberoSettings, evaluate
     from f1_ros.libero.film import Film
-    from f1_ros.sim.evaluate import wilson_interval
+    from f1_ros.sim.measures import wilson_interval
 
     if args.goal is not None and not 0.0 <= args.goal <= 1.0:
         raise ConfigError(f"--goal is {args.goal}.", remedy="Give a rate from 0 to 1.")

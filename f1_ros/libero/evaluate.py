@@ -21,7 +21,7 @@ from f1_ros.libero.client import Simulator, libero_python
 from f1_ros.libero.film import Film
 from f1_ros.libero.layout import ACTION_SIZE, STEP_LIMITS, TASKS
 from f1_ros.libero.policy import LiberoPolicy, camera_views, check_gripper
-from f1_ros.sim.evaluate import wilson_interval
+from f1_ros.sim.measures import wilson_interval
 
 
 @dataclass(frozen=True)
