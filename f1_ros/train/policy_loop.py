@@ -28,7 +28,8 @@ BLOCK = 50
 
 SAVE_EVERY_S = 120.0
 _REPORT_BLOCKS = {"cpu": 1, "cuda": 4}  # reading the losses makes the host wait for the card
-_EAGER_STEPS = 3  # before the capture: libraries set themselves up in them
+_EAGER_STEPS = 2  # before the capture: libraries set themselves up in them
+_HELD_OUT_BATCHES = 4
 
 
 class PolicyRun:
@@ -98,7 +99,9 @@ class PolicyRun:
 
     def block(self) -> None:
         """Do the next steps; on a graphics card they may still be under way on return."""
-        count = min(BLOCK, self.steps - self.done)
+        # A capture waits for the whole card: all runs are captured before any begins in earnest.
+        first = self.device.type == "cuda" and self._graph is None
+        count = min(_EAGER_STEPS if first else BLOCK, self.steps - self.done)
         with self._on_stream():
             self._hand_over(count)
             for _ in range(count):
@@ -195,9 +198,9 @@ class PolicyRun:
         self._row.add_(1)
 
     @torch.no_grad()
-    def _held_out_losses(self, count: int = 8) -> dict[str, float]:
+    def _held_out_losses(self) -> dict[str, float]:
         totals: dict[str, list[float]] = {}
-        for index in range(count):
+        for index in range(_HELD_OUT_BATCHES):
             draw, generator = step_generators(self.seed + 1, index)
             steps = torch.from_numpy(draw.choice(self._held_out_steps, size=self._settings.batch)).to(self.device)
             drawn = {k: v.to(self.device) for k, v in self.losses.draw(generator, self.phase).tensors().items()}
