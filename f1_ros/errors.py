@@ -12,6 +12,7 @@
     ├── EngineError               the engine cannot load, run or answer
     ├── TrainingError             a training run cannot go on
     ├── SimulationError           the simulator cannot be built or stepped
+    │   └── PolicyStoppedError    ... since the controller took the arm from the policy
     └── BringUpError              a process of the system cannot be started or died
 
 Each message names the topic, parameter, key, tensor or file at fault; `remedy` says what to do about it.
@@ -76,6 +77,10 @@ class TrainingError(F1Error):
 
 class SimulationError(F1Error):
     """The simulator cannot be built or stepped."""
+
+
+class PolicyStoppedError(SimulationError):
+    """The controller of the lock-step simulator left POLICY, as it would on the robot."""
 
 
 class BringUpError(F1Error):

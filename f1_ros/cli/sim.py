@@ -61,6 +61,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("--sudden", action="store_true", help="the cube drops onto the belt as the episode starts")
     evaluate.add_argument("--instruction", help="instruction (default: the policy's own)")
     evaluate.add_argument(
+        "--stream",
+        type=float,
+        metavar="SECONDS",
+        help="cubes come one after the other for so long; --episodes is the number of such streams",
+    )
+    evaluate.add_argument(
         "--reaction",
         action="store_true",
         help="run each episode again with the belt turned round, and say how soon the commands answer",
@@ -115,6 +121,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     if args.goal is not None and not 0.0 <= args.goal <= 1.0:
         raise ConfigError(f"--goal is {args.goal}.", remedy="Give a rate from 0 to 1.")
+    if args.goal is not None and args.stream is not None:
+        raise ConfigError("--goal is a rate of single picks.", remedy="Leave out --goal, or --stream.")
     belt = load_belt_config(args.config)
     if args.belt_speed is not None:
         belt = dataclasses.replace(belt, speed=tuple(args.belt_speed))
@@ -131,6 +139,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         until_binned=not args.picks_only,
         replan_steps=args.replan,
         sudden=args.sudden,
+        stream_s=args.stream,
         instruction=args.instruction,
         reaction=args.reaction,
         foresight=args.foresight,
@@ -141,21 +150,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     found = evaluate(settings, workers=args.workers, progress=progress)
     print(file=sys.stderr)
-    low, high = found.interval
-    rate_ok = args.goal is None or found.success_rate >= args.goal
-    goal = None if args.goal is None else f">= {args.goal:g}"
-    results = [
-        Result("success_rate", found.success_rate, goal=goal, ok=rate_ok),
-        Result("wilson_low", low),
-        Result("wilson_high", high),
-        Result("episodes", len(found.episodes)),
-    ]
-    results += [
-        Result("time_to_pick", found.time_to_pick_s, "s"),
-        Result("command_jerk_rms", found.jerk_rms, "rad/s3"),
-    ]
-    if settings.until_binned:
-        results.append(Result("binned_rate", found.binned_rate))
+    results = _picks(found, settings, args.goal) if args.stream is None else _streams(found)
     if found.calibration_ms is not None:
         latencies = found.latencies_ms
         results += [
@@ -165,7 +160,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         ]
     if settings.reaction:
         results += _reactions(found, settings)
-    bands = found.bands(belt.speed)
+    bands = found.bands(belt.speed) if args.stream is None else []
     report = Report(
         command=" ".join(["f1-ros sim eval", str(args.policy) if args.policy else "--expert"]),
         results=results,
@@ -189,6 +184,42 @@ def _evaluate(args: argparse.Namespace) -> int:
         )
     report.write(args.json)
     return report.exit_status
+
+
+def _picks(found: Evaluation, settings: EvaluationSettings, goal: float | None) -> list[Result]:
+    """The figures of episodes with one pick each."""
+    from f1_ros.cli.report import Result
+
+    low, high = found.interval
+    asked = None if goal is None else f">= {goal:g}"
+    results = [
+        Result("success_rate", found.success_rate, goal=asked, ok=goal is None or found.success_rate >= goal),
+        Result("wilson_low", low),
+        Result("wilson_high", high),
+        Result("episodes", len(found.episodes)),
+        Result("time_to_pick", found.time_to_pick_s, "s"),
+        Result("command_jerk_rms", found.jerk_rms, "rad/s3"),
+    ]
+    if settings.until_binned:
+        results.append(Result("binned_rate", found.binned_rate))
+    return results
+
+
+def _streams(found: Evaluation) -> list[Result]:
+    """The figures of streams of cubes."""
+    from f1_ros.cli.report import Result
+
+    streams = found.streams
+    return [
+        Result("streams", len(streams)),
+        Result("seconds", sum(s.seconds for s in streams), "s"),
+        Result("picked", sum(s.picked for s in streams), "cubes"),
+        Result("binned", sum(s.binned for s in streams), "cubes"),
+        Result("missed", sum(s.missed for s in streams), "cubes"),
+        Result("wrong", sum(s.wrong for s in streams), "cubes"),
+        Result("faults", sum(s.faults for s in streams)),
+        Result("picks_a_minute", found.picks_a_minute),
+    ]
 
 
 def _reactions(found: Evaluation, settings: EvaluationSettings) -> list[Result]:

@@ -36,7 +36,7 @@ class BeltConfig:
         stream_pause_s: time between the end of one cube (binned or out of reach) and the next one's start, s.
         reach_y: a cube farther than this from y = 0 has left the reachable part of the belt, m.
         cover: a panel hides the cube for a while before it can be picked; see `f1_ros.sim.cover`.
-        cover_s: range of the time for which neither camera sees anything of the cube, s.
+        cover_s: range of the time for which, at least, neither camera sees anything of the cube, s.
         cover_lead_s: range of the time from the end of the pre-roll until the cube begins to go under the panel, s.
         cube_rgb, belt_rgb, bin_rgb, floor_rgb, cover_rgb: colours, 0..1; the cubes of task "colour" have their own.
         light: direction in which the light shines.

@@ -32,8 +32,8 @@ class Cover:
         start_y: y of the cube at the end of the pre-roll, m.
         low_y: y of the panel's edge towards -y, m.
         high_y: y of the panel's edge towards +y, m.
-        hidden_from_s: from then on neither camera sees anything of the cube, s.
-        hidden_to_s: until then, s.
+        hidden_from_s: from then on, at the latest, neither camera sees anything of the cube, s.
+        hidden_to_s: until then, at the earliest, s.
         free_s: from then on the hand can go down to the cube without touching the panel, s.
     """
 

@@ -23,7 +23,7 @@ from typing import Protocol
 import numpy as np
 
 from f1_ros.engine.protocol import Engine, ForesightUse
-from f1_ros.errors import ConfigError
+from f1_ros.errors import ConfigError, PolicyStoppedError
 from f1_ros.robots.profile import RobotProfile, load_profile
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, covered_steps, evaluation_seed
@@ -31,7 +31,7 @@ from f1_ros.sim.expert import Expert, WorldState
 from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS, StepDriver
 from f1_ros.sim.measures import CommandedWorld, FailureWatch, reaction_time, rms_jerk
 from f1_ros.sim.policy_runner import PolicyRunner
-from f1_ros.sim.results import EpisodeResult, Evaluation, Reversal
+from f1_ros.sim.results import EpisodeResult, Evaluation, Reversal, Stream
 from f1_ros.sim.scene import TICK_NS
 from f1_ros.sim.world import BeltWorld
 
@@ -60,6 +60,7 @@ class EvaluationSettings:
         until_binned: go on after a pick until the cube is in the bin (a detail, not part of success).
         replan_steps: steps between inferences.
         sudden: the cube drops onto the belt at the start, instead of riding in while the arm holds still.
+        stream_s: let cubes come one after the other for so long, s, instead of one; an episode is then a stream.
         instruction: None: what the world asks for in task "colour", else the policy's default.
         reaction: run each episode a second time with the belt turned round during the approach; see `Reversal`.
         foresight: what the policy's action expert is given: its "own" foresight, none ("skipped"), or foresight
@@ -80,6 +81,7 @@ class EvaluationSettings:
     until_binned: bool = True
     replan_steps: int = 3
     sudden: bool = False
+    stream_s: float | None = None
     instruction: str | None = None
     reaction: bool = False
     foresight: ForesightUse = "own"
@@ -98,6 +100,13 @@ class EvaluationSettings:
             raise ConfigError(
                 "With a cover the cube rides in; it cannot drop in suddenly.", remedy="Leave out --sudden."
             )
+        if self.stream_s is not None:
+            if not (math.isfinite(self.stream_s) and 1.0 <= self.stream_s <= 3600.0):
+                raise ConfigError(f"--stream is {self.stream_s} s.", remedy="Give 1 to 3600 s.")
+            if self.sudden or self.reaction or not self.until_binned:
+                raise ConfigError(
+                    "A stream of cubes has no single pick.", remedy="Leave out --sudden, --reaction and --picks-only."
+                )
         if self.foresight != "own" and self.policy is None:
             raise ConfigError("The scripted expert has no foresight.", remedy="Leave out --foresight.")
         if self.threads < 1:
@@ -197,7 +206,7 @@ class _Runs:
 
     def __init__(self, settings: EvaluationSettings) -> None:
         self.settings = settings
-        self.world = CommandedWorld(settings.belt)
+        self.world = CommandedWorld(settings.belt, stream=settings.stream_s is not None)
         self.driver: _Driver
         if settings.policy is None:
             self.driver = _ExpertDriver(self.world)
@@ -205,6 +214,8 @@ class _Runs:
             self.driver = open_runner(self.world, settings, load_profile("franka"))
 
     def episode(self, episode: int) -> EpisodeResult:
+        if self.settings.stream_s is not None:
+            return self._stream(episode, self.settings.stream_s)
         result = self._run(episode)
         if not self.settings.reaction:
             return result
@@ -227,11 +238,7 @@ class _Runs:
         world.reset(seed)
         world.reverse_tick = reverse_tick
         start = EpisodeStart.drop(world, PREROLL_STEPS) if self.settings.sudden else EpisodeStart.ride(world)
-        driver.begin(seed % 2**31)
-        if self.settings.belt.task != "one" and self.settings.instruction is None:
-            driver.instruct(world.instruction)
-        latencies = driver.latencies_ms if isinstance(driver, PolicyRunner) else []
-        latencies.clear()
+        latencies = self._begin(seed)
         watch = FailureWatch(world)
         picked_step: int | None = None
         picked_tick: int | None = None
@@ -263,6 +270,47 @@ class _Runs:
             binned=world.counts.binned > 0,
             failure=None if picked else watch.reason(),
             latencies_ms=list(latencies),
+        )
+
+    def _begin(self, seed: int) -> list[float]:
+        """Hand the arm over; returns where the policy's latencies will stand, ms."""
+        self.driver.begin(seed % 2**31)
+        self._instruct()
+        latencies = self.driver.latencies_ms if isinstance(self.driver, PolicyRunner) else []
+        latencies.clear()
+        return latencies
+
+    def _instruct(self) -> None:
+        if self.settings.belt.task != "one" and self.settings.instruction is None:
+            self.driver.instruct(self.world.instruction)
+
+    def _stream(self, episode: int, seconds: float) -> EpisodeResult:
+        seed = evaluation_seed(self.settings.seed, episode)
+        world, driver = self.world, self.driver
+        world.reset(seed)
+        latencies = self._begin(seed)
+        for _ in range(PREROLL_STEPS):
+            driver.hold()
+        end_ns, faults = world.time_ns + round(seconds * 1e9), 0
+        while world.time_ns < end_ns:
+            self._instruct()
+            try:
+                driver.step()
+            except PolicyStoppedError:
+                faults += 1
+                driver.begin((seed + faults) % 2**31)
+        counts = world.counts
+        return EpisodeResult(
+            episode=episode,
+            belt_speed=world.belt_speed,
+            picked=counts.picked > 0,
+            picked_step=None,
+            time_to_pick_s=None,
+            jerk_rms=rms_jerk(np.array(world.commands[PREROLL_STEPS * STEP_TICKS :])),
+            binned=counts.binned > 0,
+            failure=None,
+            latencies_ms=list(latencies),
+            stream=Stream(seconds, counts.picked, counts.binned, counts.missed, world.wrong_picks, faults),
         )
 
 

@@ -27,7 +27,7 @@ from f1_ros.control.chunk import ActionChunk
 from f1_ros.control.controller import Controller
 from f1_ros.engine.committed import committed_actions
 from f1_ros.engine.protocol import Array, Engine
-from f1_ros.errors import ConfigError, SimulationError
+from f1_ros.errors import ConfigError, PolicyStoppedError, SimulationError
 from f1_ros.observe.observation import Observation
 from f1_ros.observe.preprocess import camera_tensor, history_frame
 from f1_ros.robots.profile import RobotProfile
@@ -140,7 +140,11 @@ class PolicyRunner:
         self._ticks()
 
     def step(self) -> None:
-        """Advance 50 ms under the policy."""
+        """Advance 50 ms under the policy.
+
+        Raises:
+            PolicyStoppedError: if the controller takes the arm from it.
+        """
         self._keep_frame()
         now = self._world.time_ns
         self._steps_since += 1
@@ -230,7 +234,7 @@ class PolicyRunner:
                 self._controller.on_chunk(self._pending.popleft().chunk, now)
             command = self._controller.tick(now)
             if command is None or command.mode is not Mode.POLICY:
-                raise SimulationError(
+                raise PolicyStoppedError(
                     f"The controller left POLICY at {now / 1e9:.2f} s: {self._controller.reason}.",
                     remedy="Check the policy's outputs and its latency against the profile's timeouts.",
                 )

@@ -31,6 +31,27 @@ class Reversal:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """Cubes that came one after the other.
+
+    Attributes:
+        seconds: how long, s.
+        picked: cubes lifted; in task "colour" those that the instruction named.
+        binned: cubes that came into the bin, of those.
+        missed: cubes that left the reach or fell down, of those.
+        wrong: cubes lifted that the instruction did not name.
+        faults: how often the controller took the arm from the policy; it was given back at once.
+    """
+
+    seconds: float
+    picked: int
+    binned: int
+    missed: int
+    wrong: int
+    faults: int
+
+
+@dataclass(frozen=True)
 class EpisodeResult:
     """One episode.
 
@@ -46,6 +67,7 @@ class EpisodeResult:
         failure: why it was not picked; None on success.
         latencies_ms: of each inference, ms.
         reversal: what happened with the belt turned round; None if that was not asked for.
+        stream: the counts of a stream of cubes, whose `picked` says whether any was; None for a single pick.
     """
 
     episode: int
@@ -58,6 +80,7 @@ class EpisodeResult:
     failure: Failure | None
     latencies_ms: list[float]
     reversal: Reversal | None = None
+    stream: Stream | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +146,16 @@ class Evaluation:
     def reactions_s(self) -> list[float]:
         """Reaction time of each reversal that counts and that was reacted to, s."""
         return [r.reaction_s for r in self.reversals if r.reaction_s is not None]
+
+    @property
+    def streams(self) -> list[Stream]:
+        """Each stream of cubes."""
+        return [e.stream for e in self.episodes if e.stream is not None]
+
+    @property
+    def picks_a_minute(self) -> float:
+        """Cubes lifted in a minute, over all streams."""
+        return sum(s.picked for s in self.streams) / sum(s.seconds for s in self.streams) * 60.0
 
     def bands(self, speed: tuple[float, float], count: int = BANDS) -> list[dict[str, float | int]]:
         """Picks by equal bands of belt speed (m/s)."""
