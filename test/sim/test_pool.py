@@ -15,7 +15,7 @@ from f1_ros.errors import ConfigError, F1Error, LimitError, SimulationError
 from f1_ros.sim.pool import ATTEMPTS, run_jobs
 
 sys.path.append(str(Path(__file__).parent))  # workers get this path
-import pool_jobs as jobs  # noqa: E402
+import pool_jobs as jobs
 
 
 @pytest.fixture

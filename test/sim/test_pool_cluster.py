@@ -1,7 +1,7 @@
 """Jobs on a Ray cluster of two machines (here two Ray nodes of one CPU each): the same as on this machine."""
 
-import dataclasses
 import importlib
+import json
 import os
 import secrets
 import sys
@@ -16,10 +16,9 @@ import ray
 from ray.cluster_utils import Cluster
 
 from f1_ros.cli.main import main
-from f1_ros.errors import ConfigError, F1Error, SimulationError
+from f1_ros.errors import ConfigError, SimulationError
 from f1_ros.sim import demonstrations
 from f1_ros.sim.config import BeltConfig
-from f1_ros.sim.dataset import record_dataset
 from f1_ros.sim.demonstrations import ARRAYS
 from f1_ros.sim.evaluate import EvaluationSettings, evaluate
 from f1_ros.sim.pool import cluster as pool_cluster
@@ -77,29 +76,44 @@ def test_recorded_arrays_are_the_same_on_a_cluster_to_the_byte(
     assert here == there
 
 
-def test_a_recorded_dataset_is_the_same_on_a_cluster_to_the_byte(cluster: Cluster, tmp_path: Path) -> None:
-    record_dataset(tmp_path / "there", 3, 5, workers=2, cluster=cluster.address)
-    record_dataset(tmp_path / "here", 3, 5, workers=1)
-    assert files(tmp_path / "here") == files(tmp_path / "there")
+def here_and_there(command: str, cluster: Cluster, patch: pytest.MonkeyPatch, changed: str) -> None:
+    """Run a command of docs/data.md, shortened, on the cluster and on this machine."""
+    text = (ROOT / "docs" / "data.md").read_text().partition("## On several machines")[2]
+    assert f"f1-ros {command} --ray auto\n" in text
+    patch.chdir(ROOT)
+    patch.setenv("RAY_ADDRESS", cluster.address)
+    for where in ("--ray auto", "--workers 1"):
+        option, _ = where.split()
+        assert main([*f"{command} {where}".split(), *changed.format(option.strip("-")).split()]) == 0
+
+
+def test_a_dataset_is_the_same_on_a_cluster_to_the_byte(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = "sim record --format lerobot --episodes 500 --seed 1 --out data/demos"
+    here_and_there(command, cluster, monkeypatch, f"--episodes 3 --out {tmp_path}/{{}}")
+    assert files(tmp_path / "ray") == files(tmp_path / "workers")
+    assert (tmp_path / "ray" / "meta" / "info.json").is_file()
 
 
 def test_a_policy_picks_the_same_on_machines_that_have_no_copy_of_it(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("f1_ros.sim.evaluate.CALIBRATION_RUNS", 1)
-    settings = EvaluationSettings(ROOT / "models" / "f1_belt", episodes=1, delay_s=0.1, exact_delay=True)
-    settings = dataclasses.replace(settings, until_binned=False)
-    runs = [evaluate(settings, workers=1, cluster=address) for address in (cluster.address, None)]
-    there, here = ([dataclasses.replace(e, latencies_ms=[]) for e in run.episodes] for run in runs)
+    command = "sim eval --policy models/f1_belt --episodes 1000 --seed 1"
+    changed = f"--episodes 1 --exact-delay --picks-only --json {tmp_path}/{{}}"
+    here_and_there(command, cluster, monkeypatch, changed)
+    there, here = (json.loads((tmp_path / name).read_text())["runs"] for name in ("ray", "workers"))
+    assert len(there) == 1
     assert there == here
 
 
 def test_folders_are_laid_out_whole_by_their_content(cluster: Cluster, tmp_path: Path) -> None:
     folder, copy = tmp_path / "policy", tmp_path / "renamed"
+    weights = secrets.token_bytes(10)
     for root in (folder, copy):
         (root / "part").mkdir(parents=True)
-        (root / "part" / "weights").write_bytes(secrets.token_bytes(10) if root == folder else weights)
-        weights = (root / "part" / "weights").read_bytes()
+        (root / "part" / "weights").write_bytes(weights)
         (root / "empty").touch()
 
     def seen(root: Path) -> tuple[Path, dict[str, bytes]]:
@@ -200,7 +214,7 @@ def test_what_only_this_machine_can_import_is_told(
     monkeypatch.syspath_prepend(tmp_path)
     only_here = importlib.import_module("only_here")
     with (
-        pytest.raises(F1Error, match="No module named 'only_here'"),
+        pytest.raises(ConfigError, match="No module named 'only_here' on machine"),
         run_jobs(only_here.start, [0], workers=2, cluster=cluster.address) as results,
     ):
         next(results)

@@ -7,9 +7,8 @@
 `open_world(config)` is called once in each worker and returns the function that does a job. What comes out is the same
 wherever a job runs, as long as it depends on the job alone.
 
-A job whose worker is lost (killed, out of memory, its machine gone) is done again elsewhere, `ATTEMPTS` times in all. An
-exception of a job is not: it ends the run, and comes out as it is. The workers end with the `with` block, however that
-ends.
+A job whose worker is lost (killed, out of memory, its machine gone) is begun again by another, `ATTEMPTS` times in all.
+What a job raises ends the run, and comes out as it is. The workers end with the `with` block, however that ends.
 """
 
 from __future__ import annotations

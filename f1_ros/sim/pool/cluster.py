@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import os
 import socket
 import tempfile
@@ -60,7 +61,8 @@ class Cluster:
         try:
             if self._cpus() < 1:
                 raise ConfigError(f"The Ray cluster {address} has no CPU.", remedy="Start Ray on more machines.")
-            setup = _Setup(uuid4().hex, versions(), start, tuple(_share(self._ray, folder) for folder in folders))
+            shared = tuple(_share(self._ray, folder) for folder in folders)
+            setup = _Setup(uuid4().hex, versions(), self._ray.cloudpickle.dumps(start), shared)
             # In a list Ray leaves it a reference: a worker fetches it once, not with each job.
             self._setup = [self._ray.put(setup)]
             # What is lost is begun again by `run_jobs`, not by Ray: it would do so without end if memory runs out.
@@ -119,13 +121,11 @@ def _line(error: Exception) -> str:
 def _import_ray() -> ModuleType:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray
-        import ray.exceptions
+        return importlib.import_module("ray")
     except ImportError as error:
         raise ConfigError(
             f"Ray cannot be imported ({error}).", remedy="Install it: pip install 'f1_ros[ray]', or leave --ray out."
         ) from error
-    return ray
 
 
 def _connect(ray: ModuleType, address: str, workers: int | None) -> None:
@@ -145,7 +145,7 @@ def _connect(ray: ModuleType, address: str, workers: int | None) -> None:
         ray.shutdown()
         raise ConfigError(
             f"The Ray cluster {address} cannot be used: {error}",
-            remedy="Start Ray on its machines, this one included: ray start --head; then ray start --address=HOST:PORT.",
+            remedy="Start Ray on all its machines, this one too: ray start --head; ray start --address=HOST:PORT.",
         ) from error
 
 
@@ -173,7 +173,7 @@ class _Shared:
 class _Setup:
     run: str
     versions: str
-    start: Start
+    start: bytes  # pickled: if it cannot be read on another machine, that is told there
     folders: tuple[_Shared, ...]
 
 
@@ -186,7 +186,7 @@ def _share(ray: ModuleType, folder: Path) -> _Shared:
         for name in names:
             content = np.fromfile(folder / name, np.uint8)
             digest.update(f"{name}\0{content.size}\0".encode())
-            digest.update(content)
+            digest.update(content.data)
             files[name] = (ray.put(content), content.size)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be read: {error}.", remedy="Give a folder with the files.") from error
@@ -242,9 +242,12 @@ def _do(setup: list[Any], job: Any) -> Done | Raised:
                     f"Machine {socket.gethostname()} of the Ray cluster has {versions()}; here is {given.versions}.",
                     remedy=_SAME,
                 )
-            _worker = given.run, Worker(given.start, [_lay_out(ray, folder) for folder in given.folders])
+            start = ray.cloudpickle.loads(given.start)
+            _worker = given.run, Worker(start, [_lay_out(ray, folder) for folder in given.folders])
     except ray.exceptions.RayError:
         raise
+    except ImportError as error:
+        return raised(ConfigError(f"{error} on machine {socket.gethostname()} of the Ray cluster.", remedy=_SAME))
     except Exception as error:  # noqa: BLE001 - as the job's own
         return raised(error)
     return _worker[1].do(job)
