@@ -33,6 +33,7 @@ setup(
         *share("launch", "config", "models"),
     ],
     install_requires=["setuptools"],
+    extras_require={"ray": ["ray==2.60.0"]},
     zip_safe=False,
     entry_points={
         "console_scripts": [

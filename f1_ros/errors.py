@@ -20,6 +20,10 @@ Each message names the topic, parameter, key, tensor or file at fault; `remedy` 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 
 class F1Error(Exception):
     """Base of all f1_ros errors: what is wrong, and what the user should do.
@@ -33,6 +37,10 @@ class F1Error(Exception):
         super().__init__(f"{problem} Remedy: {remedy}")
         self.problem = problem
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Callable[..., F1Error], tuple[str], dict[str, Any]]:
+        # An exception is copied, from a worker process for one, by calling its class with `args`: without a remedy.
+        return partial(type(self), remedy=self.remedy), (self.problem,), self.__dict__
 
 
 class ConfigError(F1Error):

@@ -23,7 +23,7 @@ from f1_ros.errors import ConfigError
 
 Value = float | int | str | bool | None
 _SHAPE = ("command", "ok", "results", "environment")
-_PACKAGES = ("torch", "transformers", "mujoco", "ruckig", "numpy", "onnxruntime", "ros-jazzy-rclpy")
+_PACKAGES = ("torch", "transformers", "mujoco", "ruckig", "numpy", "onnxruntime", "ray", "ros-jazzy-rclpy")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     record.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     record.add_argument("--episodes", type=int, required=True, metavar="N", help="demonstrations to keep")
     record.add_argument("--seed", type=int, default=1, help="seed of the recording (default 1)")
-    record.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    record.add_argument("--workers", type=int, help="processes (default 2; with --ray its CPUs)")
+    record.add_argument(
+        "--ray", metavar="ADDRESS", help="work on a Ray cluster: auto, HOST:PORT, or local (one that begins here)"
+    )
     record.add_argument("--config", type=Path, help="belt configuration (default: the packaged config/sim/belt.yaml)")
     record.add_argument(
         "--format",
@@ -78,7 +81,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="what the policy acts on: its own foresight (default), none, or one with its tokens shuffled",
     )
     evaluate.add_argument("--goal", type=float, metavar="RATE", help="exit with 1 below this success rate (0 to 1)")
-    evaluate.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    evaluate.add_argument("--workers", type=int, help="processes (default 1; with --ray its CPUs)")
+    evaluate.add_argument(
+        "--ray", metavar="ADDRESS", help="work on a Ray cluster: auto, HOST:PORT, or local (one that begins here)"
+    )
     evaluate.add_argument("--config", type=Path, help="belt configuration (default: the packaged config/sim/belt.yaml)")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     evaluate.set_defaults(run=_evaluate)
@@ -100,7 +106,8 @@ def _record(args: argparse.Namespace) -> int:
         args.out,
         args.episodes,
         args.seed,
-        workers=args.workers,
+        workers=2 if args.workers is None and args.ray is None else args.workers,
+        cluster=args.ray,
         config=load_belt_config(args.config),
         progress=progress,
     )
@@ -148,7 +155,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     def progress(done: int, picked: int) -> None:
         print(f"\r{done} of {args.episodes} episodes, {picked} picked", end="", file=sys.stderr, flush=True)
 
-    found = evaluate(settings, workers=args.workers, progress=progress)
+    found = evaluate(settings, workers=args.workers, cluster=args.ray, progress=progress)
     print(file=sys.stderr)
     results = _picks(found, settings, args.goal) if args.stream is None else _streams(found)
     if found.calibration_ms is not None:

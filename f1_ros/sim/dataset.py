@@ -10,13 +10,10 @@ the number of workers, and a recording that was killed goes on behind its last f
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +28,7 @@ from f1_ros.sim.camera import Renderer, open_renderer
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.demonstrations import demonstrate
 from f1_ros.sim.lockstep import STEP_NS
+from f1_ros.sim.pool import MOST_WORKERS, run_jobs
 from f1_ros.sim.world import BeltWorld
 
 CAMERAS = ("front", "wrist")
@@ -61,7 +59,8 @@ def record_dataset(
     episodes: int,
     seed: int,
     *,
-    workers: int = 2,
+    workers: int | None = 2,
+    cluster: str | None = None,
     config: BeltConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
@@ -71,7 +70,8 @@ def record_dataset(
         folder: a new folder, or one with a recording of the same configuration and seed.
         episodes: how many the dataset shall have.
         seed: of the recording.
-        workers: processes.
+        workers: processes, as `f1_ros.sim.pool.run_jobs` takes them.
+        cluster: address of a Ray cluster to work on; None for this machine.
         config: the belt; its defaults if not given.
         progress: called with the episodes done and the total.
 
@@ -82,7 +82,7 @@ def record_dataset(
         ConfigError: on arguments out of range, or a folder that holds another recording.
         SimulationError: if the expert cannot do it.
     """
-    if episodes < 1 or not 1 <= workers <= 256 or seed < 0:
+    if episodes < 1 or not (workers is None or 1 <= workers <= MOST_WORKERS) or seed < 0:
         raise ConfigError(
             f"Recording {episodes} episodes with {workers} workers and seed {seed} makes no sense.",
             remedy="Give at least 1 episode, 1 to 256 workers, and a seed of 0 or above.",
@@ -91,14 +91,11 @@ def record_dataset(
     settings: dict[str, Any] = json.loads(json.dumps({"seed": seed, "belt": dataclasses.asdict(belt)}))
     with DatasetWriter(folder, DESCRIPTION) as writer:
         _same_recording(folder / "meta" / "simulation.json", settings, writer.episodes)
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            ahead: deque[Future[_Demonstration]] = deque()
-            coming = writer.episodes
-            while writer.episodes < episodes:
-                while coming < episodes and len(ahead) < 2 * workers:
-                    ahead.append(pool.submit(_demonstrate, belt, seed, coming))
-                    coming += 1
-                _write(writer, ahead.popleft().result())
+        jobs = range(writer.episodes, episodes)
+        start = partial(_demonstrator, belt, seed)
+        with run_jobs(start, jobs, workers=workers, cluster=cluster, ordered=True) as demonstrations:
+            for _, made in demonstrations:
+                _write(writer, made)
                 if progress is not None:
                     progress(writer.episodes, episodes)
         return writer.total_frames
@@ -126,15 +123,12 @@ def _same_recording(path: Path, settings: dict[str, Any], episodes: int) -> None
         replace_file(path, (json.dumps(settings, indent=1) + "\n").encode())
 
 
-@functools.lru_cache(maxsize=1)
-def _world(config: BeltConfig) -> tuple[BeltWorld, Renderer]:
-    """A worker's world, made once."""
+def _demonstrator(config: BeltConfig, seed: int) -> Callable[[int], _Demonstration]:
     world = BeltWorld(config)
-    return world, open_renderer(world.scene, "ray")
+    return partial(_demonstrate, world, open_renderer(world.scene, "ray"), seed)
 
 
-def _demonstrate(config: BeltConfig, seed: int, episode: int) -> _Demonstration:
-    world, renderer = _world(config)
+def _demonstrate(world: BeltWorld, renderer: Renderer, seed: int, episode: int) -> _Demonstration:
     kept = demonstrate(world, seed, episode)
     pictures = [{camera: renderer.render(s, camera, SIZE, SIZE) for camera in CAMERAS} for s in kept.snapshots]
     return _Demonstration(kept.state, kept.action, pictures, kept.instruction)

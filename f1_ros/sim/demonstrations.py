@@ -32,10 +32,9 @@ import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +42,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.errors import ConfigError, SimulationError
-from f1_ros.sim.camera import Snapshot, open_renderer
+from f1_ros.sim.camera import Renderer, Snapshot, open_renderer
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.cover import Cover
 from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, covered_steps, training_seed
 from f1_ros.sim.expert import Expert, Phase, WorldState
 from f1_ros.sim.lockstep import STEP_NS, StepDriver
+from f1_ros.sim.pool import MOST_WORKERS, run_jobs
 from f1_ros.sim.tasks import COLOUR_INSTRUCTIONS, COLOURS
 from f1_ros.sim.world import BeltWorld
 
@@ -108,7 +108,8 @@ def record(
     episodes: int,
     seed: int,
     *,
-    workers: int = 2,
+    workers: int | None = 2,
+    cluster: str | None = None,
     config: BeltConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
@@ -117,8 +118,9 @@ def record(
     Args:
         folder: where to; must be new, or hold an interrupted recording of the same configuration and seed.
         episodes: how many to keep.
-        seed: of the recording; the same seed gives the same arrays, whatever the number of workers.
-        workers: processes.
+        seed: of the recording; the same seed gives the same arrays, whatever the number of workers, here or elsewhere.
+        workers: processes, as `f1_ros.sim.pool.run_jobs` takes them.
+        cluster: address of a Ray cluster to work on; None for this machine.
         config: the belt; its defaults if not given.
         progress: called with the episodes done and the total.
 
@@ -130,7 +132,7 @@ def record(
         SimulationError: if the expert cannot do it.
     """
     config = config if config is not None else BeltConfig()
-    if episodes < 1 or not 1 <= workers <= 256 or seed < 0:
+    if episodes < 1 or not (workers is None or 1 <= workers <= MOST_WORKERS) or seed < 0:
         raise ConfigError(
             f"Recording {episodes} episodes with {workers} workers and seed {seed} makes no sense.",
             remedy="Give at least 1 episode, 1 to 256 workers, and a seed of 0 or above.",
@@ -144,7 +146,7 @@ def record(
     with _alone_in(folder):
         _check_folder(folder, meta)
         (folder / "recording.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
-        _record_parts(folder, meta, config, workers, progress)
+        _record_parts(folder, meta, config, workers, cluster, progress)
         return _merge(folder, list(range(0, episodes, PART_EPISODES)), meta)
 
 
@@ -152,20 +154,19 @@ def _record_parts(
     folder: Path,
     meta: dict[str, Any],
     config: BeltConfig,
-    workers: int,
+    workers: int | None,
+    cluster: str | None,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     episodes, seed = int(meta["episodes"]), int(meta["seed"])
     firsts = range(0, episodes, PART_EPISODES)
     open_parts = [first for first in firsts if not _part(folder, first).is_dir()]
     done = episodes - sum(min(PART_EPISODES, episodes - first) for first in open_parts)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = {
-            pool.submit(_record_part, folder, first, min(PART_EPISODES, episodes - first), seed, config): first
-            for first in open_parts
-        }
-        for job in as_completed(jobs):
-            done += job.result()
+    jobs = [range(first, min(first + PART_EPISODES, episodes)) for first in open_parts]
+    with run_jobs(partial(_recorder, config, seed), jobs, workers=workers, cluster=cluster) as parts:
+        for index, part in parts:
+            _write_part(_part(folder, open_parts[index]), *part)
+            done += len(jobs[index])
             if progress is not None:
                 progress(done, episodes)
 
@@ -252,10 +253,16 @@ def _part(folder: Path, first: int) -> Path:
     return folder / "parts" / f"{first:07d}"
 
 
-def _record_part(folder: Path, first: int, count: int, seed: int, config: BeltConfig) -> int:
+_Part = tuple[dict[str, NDArray[Any]], list[dict[str, Any]]]  # arrays by name, and the facts of each episode
+
+
+def _recorder(config: BeltConfig, seed: int) -> Callable[[range], _Part]:
     world = BeltWorld(config)
-    renderer = open_renderer(world.scene, "ray")
-    kept = [demonstrate(world, seed, episode) for episode in range(first, first + count)]
+    return partial(_record_part, world, open_renderer(world.scene, "ray"), seed)
+
+
+def _record_part(world: BeltWorld, renderer: Renderer, seed: int, episodes: range) -> _Part:
+    kept = [demonstrate(world, seed, episode) for episode in episodes]
     frames = {
         camera: np.stack([renderer.render(s, camera, 96, 96) for e in kept for s in e.snapshots])
         for camera in ("front", "wrist")
@@ -264,8 +271,8 @@ def _record_part(folder: Path, first: int, count: int, seed: int, config: BeltCo
     for name in ("state", "action", "executed", "cube", "tool", "phase"):
         arrays[name] = np.concatenate([getattr(e, name) for e in kept])
     lengths = [len(e.snapshots) for e in kept]
-    arrays["episode"] = np.repeat(np.arange(first, first + count, dtype=np.int32), lengths)
-    if config.task == "colour":
+    arrays["episode"] = np.repeat(np.array(episodes, np.int32), lengths)
+    if world.config.task == "colour":
         arrays["cubes"] = np.concatenate([e.cubes for e in kept])
         asked = [COLOUR_INSTRUCTIONS.index(e.instruction) for e in kept]
         arrays["instruction"] = np.repeat(np.array(asked, np.int8), lengths)
@@ -275,15 +282,17 @@ def _record_part(folder: Path, first: int, count: int, seed: int, config: BeltCo
          **({} if e.cover is None else {"cover": dataclasses.asdict(e.cover)})}
         for e in kept
     ]  # fmt: skip
-    target = _part(folder, first)
-    partial = target.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    return arrays, facts
+
+
+def _write_part(target: Path, arrays: dict[str, NDArray[Any]], facts: list[dict[str, Any]]) -> None:
+    unfinished = target.with_suffix(".partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
     for name, array in arrays.items():
-        np.save(partial / f"{name}.npy", array, allow_pickle=False)
-    (partial / "episodes.json").write_text(json.dumps(facts), encoding="utf-8")
-    partial.rename(target)  # a part is there whole or not at all
-    return count
+        np.save(unfinished / f"{name}.npy", array, allow_pickle=False)
+    (unfinished / "episodes.json").write_text(json.dumps(facts), encoding="utf-8")
+    unfinished.rename(target)  # a part is there whole or not at all
 
 
 def _check_folder(folder: Path, meta: dict[str, Any]) -> None:

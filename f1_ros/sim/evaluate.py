@@ -14,9 +14,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +30,7 @@ from f1_ros.sim.expert import Expert, WorldState
 from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS, StepDriver
 from f1_ros.sim.measures import CommandedWorld, FailureWatch, reaction_time, rms_jerk
 from f1_ros.sim.policy_runner import PolicyRunner
+from f1_ros.sim.pool import run_jobs
 from f1_ros.sim.results import EpisodeResult, Evaluation, Reversal, Stream
 from f1_ros.sim.scene import TICK_NS
 from f1_ros.sim.world import BeltWorld
@@ -114,21 +114,23 @@ class EvaluationSettings:
 
 
 def evaluate(
-    settings: EvaluationSettings, *, workers: int = 1, progress: Callable[[int, int], None] | None = None
+    settings: EvaluationSettings,
+    *,
+    workers: int | None = 1,
+    cluster: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Run all episodes; the same settings give the same picks, whatever the number of workers.
+    """Run all episodes; the same settings give the same picks, whatever the number of workers, here or elsewhere.
 
     Args:
         settings: what to evaluate.
-        workers: processes; each loads the policy.
+        workers: processes, as `f1_ros.sim.pool.run_jobs` takes them; each loads the policy.
+        cluster: address of a Ray cluster to work on; None for this machine. Latency is measured on this machine.
         progress: called with the episodes done and those picked.
 
     Raises:
         ConfigError: on settings that make no sense. CheckpointError: if the policy cannot be loaded.
     """
-    if not 1 <= workers <= 256:
-        raise ConfigError(f"--workers is {workers}.", remedy="Give 1 to 256.")
-    workers = min(workers, settings.episodes)
     delay_s, latency = settings.delay_s, None
     if settings.policy is not None:
         latency = measured_latency_ms(settings)
@@ -136,22 +138,12 @@ def evaluate(
             delay_s = max(delay_s, math.ceil(latency * 1e6 / TICK_NS) * TICK_NS * 1e-9)
     settings = dataclasses.replace(settings, delay_s=min(delay_s, 2.0))
     results: list[EpisodeResult] = []
-
-    def keep(result: EpisodeResult) -> None:
-        results.append(result)
-        if progress is not None:
-            progress(len(results), sum(r.picked for r in results))
-
-    if workers == 1:
-        run = _Runs(settings)
-        for episode in range(settings.episodes):
-            keep(run.episode(episode))
-    else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            # Small jobs, so that progress shows; each process opens the policy once.
-            jobs = [pool.submit(_in_process, settings, episode) for episode in range(settings.episodes)]
-            for job in as_completed(jobs):
-                keep(job.result())
+    jobs, folders = range(settings.episodes), [] if settings.policy is None else [settings.policy]
+    with run_jobs(partial(_start, settings), jobs, workers=workers, cluster=cluster, folders=folders) as runs:
+        for _, result in runs:
+            results.append(result)
+            if progress is not None:
+                progress(len(results), sum(r.picked for r in results))
     return Evaluation(sorted(results, key=lambda r: r.episode), settings.delay_s, latency)
 
 
@@ -342,11 +334,6 @@ def episode_runner(settings: EvaluationSettings) -> Callable[[int], EpisodeResul
     return _Runs(settings).episode
 
 
-_process_runs: _Runs | None = None
-
-
-def _in_process(settings: EvaluationSettings, episode: int) -> EpisodeResult:
-    global _process_runs
-    if _process_runs is None or _process_runs.settings != settings:
-        _process_runs = _Runs(settings)
-    return _process_runs.episode(episode)
+def _start(settings: EvaluationSettings, *policy: Path) -> Callable[[int], EpisodeResult]:
+    """Open the policy where it lies on this worker's machine."""
+    return episode_runner(dataclasses.replace(settings, policy=policy[0]) if policy else settings)

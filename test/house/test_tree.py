@@ -113,6 +113,12 @@ def test_locked_versions_are_those_of_the_direct_dependencies() -> None:
                     assert line in locked, f"{line} of {name} is not what {locking} says"
 
 
+def test_an_extra_is_tested_at_the_version_that_it_asks_for() -> None:
+    extras = set(re.findall(r'"([\w-]+==[\w.]+)"', (ROOT / "setup.py").read_text()))
+    assert extras
+    assert extras <= set((ROOT / ".ci" / "requirements" / "dev.txt").read_text().splitlines())
+
+
 def test_version_is_the_same_everywhere() -> None:
     for file in ("package.xml", "msg/package.xml"):
         assert "<version>0.1.0</version>" in (ROOT / file).read_text()

@@ -62,7 +62,9 @@ def test_every_arm_becomes_a_policy_that_differs_in_what_it_says(study_file: Pat
     networks = {name: json.loads((policy / "config.json").read_text()) for name, policy in policies.items()}
     assert {name for name, file in files.items() if not file["foresight"]} == {"history", "neither", "few"}
     assert {n for n, c in networks.items() if not c["gen_expert_config"]["use_history"]} == {"neither"}
-    assert {n for n, c in networks.items() if not c["gen_expert_config"].get("action_sees_history", True)} == {"through"}
+    assert {n for n, c in networks.items() if not c["gen_expert_config"].get("action_sees_history", True)} == {
+        "through"
+    }
     assert files["prefix"]["spec"]["trained_prefix_steps"] == 2
     assert open_engine(policies["through"]).spec.name == "tiny"
 
@@ -93,9 +95,7 @@ def test_arms_trained_side_by_side_are_those_trained_one_by_one(study_file: Path
     study = Study(load_study(study_file), alone)
     study.train_tokenizer()
     study.run(("history",))
-    states = [
-        torch.load(f / "joint-history-s1.pt", weights_only=True)["average"]["shadow"] for f in (folder, alone)
-    ]
+    states = [torch.load(f / "joint-history-s1.pt", weights_only=True)["average"]["shadow"] for f in (folder, alone)]
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
