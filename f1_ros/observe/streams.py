@@ -1,10 +1,10 @@
 """Camera frames and joint states as they arrive, matched by stamp: what observations and recordings are both made of.
 
-    added = streams.add_frame("front", stamp_ns, ImageFrame(...), now_ns)      every image message: stores a reference
-    streams.add_joint_state(topic, stamp_ns, names, positions, now_ns)         every joint state message
-    if added.frame_set is not None:                                            one set of frames for each step
-        streams.state(added.frame_set.stamp_ns)                                the state at its stamp
-        streams.rgb("front", added.frame_set.frames[0].frame)                  its pictures
+added = streams.add_frame("front", stamp_ns, ImageFrame(...), now_ns)      every image message: stores a reference
+streams.add_joint_state(topic, stamp_ns, names, positions, now_ns)         every joint state message
+if added.frame_set is not None:                                            one set of frames for each step
+    streams.state(added.frame_set.stamp_ns)                                the state at its stamp
+    streams.rgb("front", added.frame_set.frames[0].frame)                  its pictures
 """
 
 from __future__ import annotations

@@ -1,0 +1,197 @@
+"""Encoding and writing frames in a thread of their own, behind a bounded queue."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Literal
+
+from f1_ros.data.live.frames import LiveFrame
+from f1_ros.data.writer import DatasetWriter
+from f1_ros.errors import F1Error
+from f1_ros.observe.streams import to_picture
+from f1_ros.robots.profile import Camera
+
+COLUMNS: dict[str, Literal["int64", "string"]] = {
+    "f1.mode": "int64",
+    "f1.source": "string",
+    "f1.stamp": "int64",
+    "f1.repeated": "int64",
+}
+"""What a recorded frame has beside state, action and pictures; docs/data.md says what each means."""
+
+_NICENESS = 10  # encoding may take its time; control and inference may not
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An episode that was ended.
+
+    Attributes:
+        episode: its number.
+        frames: its frames.
+        sources: how many of them had an action from each source.
+        repeated: how many of them have the pictures of the frame before.
+        ended_early: why it could not go on; empty if it could.
+    """
+
+    episode: int
+    frames: int
+    sources: Mapping[str, int]
+    repeated: int
+    ended_early: str = ""
+
+
+@dataclass(frozen=True)
+class _Save:
+    answer: Future[Saved]
+
+
+@dataclass(frozen=True)
+class _Discard:
+    pass
+
+
+@dataclass(frozen=True)
+class _Close:
+    pass
+
+
+class EpisodeWriter:
+    """Writes episodes. `offer`, `save`, `discard` and `close` are one caller's; none of them waits for the disk.
+
+    Args:
+        writer: the dataset; from now on the thread's alone.
+        cameras: the cameras by name.
+        depth: frames that may wait to be written.
+    """
+
+    def __init__(self, writer: DatasetWriter, cameras: Mapping[str, Camera], depth: int) -> None:
+        self._writer = writer
+        self._cameras = dict(cameras)
+        self._depth = depth
+        self._queue: queue.SimpleQueue[tuple[LiveFrame, str] | _Save | _Discard | _Close] = queue.SimpleQueue()
+        self._failure: F1Error | None = None
+        self._bug: BaseException | None = None
+        self._sources: Counter[str] = Counter()
+        self._repeated = 0
+        self._thread = threading.Thread(target=self._run, name="dataset writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def episodes(self) -> int:
+        """Finished episodes of the dataset."""
+        return self._writer.episodes
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait to be written."""
+        return self._queue.qsize()
+
+    @property
+    def failure(self) -> F1Error | None:
+        """Why the episode cannot be written any further; it is thrown away then.
+
+        Raises:
+            Exception: whatever ended the thread, which is a bug.
+        """
+        if self._bug is not None:
+            raise self._bug
+        return self._failure
+
+    def offer(self, frame: LiveFrame, task: str) -> bool:
+        """Hand over a frame; false if too many wait already."""
+        if self._queue.qsize() >= self._depth:
+            return False
+        self._queue.put((frame, task))
+        return True
+
+    def save(self) -> Future[Saved]:
+        """Finish the episode once all its frames are written; the answer may be an F1Error."""
+        answer: Future[Saved] = Future()
+        self._queue.put(_Save(answer))
+        return answer
+
+    def discard(self) -> None:
+        """Throw the episode away."""
+        self._queue.put(_Discard())
+
+    def close(self, timeout_s: float) -> bool:
+        """Throw an unfinished episode away and finish the dataset; false if that takes longer than `timeout_s`."""
+        self._queue.put(_Close())
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        while True:
+            item = self._queue.get()
+            try:
+                if isinstance(item, _Close):
+                    self._writer.close()
+                    return
+                self._do(item)
+            except F1Error as error:
+                self._fail(error)
+                if isinstance(item, _Close):
+                    return
+            except BaseException as bug:  # noqa: BLE001 - it is raised where `failure` is asked for
+                self._bug = bug
+                if isinstance(item, _Save):
+                    item.answer.set_exception(bug)
+                return
+
+    def _do(self, item: tuple[LiveFrame, str] | _Save | _Discard) -> None:
+        if isinstance(item, tuple):
+            if self._failure is None:
+                self._write(*item)
+        elif isinstance(item, _Save):
+            self._save(item.answer)
+        else:
+            self._writer.discard_episode()
+            self._begin()
+
+    def _write(self, frame: LiveFrame, task: str) -> None:
+        named = zip(frame.pictures.cameras, frame.pictures.frames, strict=True)
+        self._writer.add_frame(
+            frame.state,
+            frame.action,
+            {name: to_picture(self._cameras[name], stamped.frame) for name, stamped in named},
+            task,
+            {
+                "f1.mode": frame.mode,
+                "f1.source": frame.source,
+                "f1.stamp": frame.stamp_ns,
+                "f1.repeated": int(frame.repeated),
+            },
+        )
+        self._sources[frame.source] += 1
+        self._repeated += frame.repeated
+
+    def _save(self, answer: Future[Saved]) -> None:
+        failure = self._failure
+        made = Saved(self._writer.episodes, self._writer.frames, dict(self._sources), self._repeated)
+        if failure is None:
+            try:
+                self._writer.save_episode()
+            except F1Error as error:
+                self._writer.discard_episode()
+                failure = error
+        self._begin()
+        if failure is None:
+            answer.set_result(made)
+        else:
+            answer.set_exception(failure)
+
+    def _fail(self, error: F1Error) -> None:
+        self._failure = error
+        self._writer.discard_episode()
+
+    def _begin(self) -> None:
+        self._failure, self._repeated = None, 0
+        self._sources.clear()
