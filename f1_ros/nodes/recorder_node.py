@@ -370,6 +370,8 @@ def describe(saved: Saved) -> str:
     text = f"Episode {saved.episode} is kept: {saved.frames} frames ({sources})."
     if saved.repeated:
         text += f" {saved.repeated} frames were missing; the pictures before them stand in."
+    if saved.commands_missing:
+        text += f" {saved.commands_missing} commands were missing; actions are interpolated there."
     if saved.ended_early:
         text += f" It ended early: {saved.ended_early}"
     return text

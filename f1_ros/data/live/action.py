@@ -18,12 +18,9 @@ from numpy.typing import NDArray
 
 from f1_ros.data.live.messages import ControlSample
 from f1_ros.errors import ConfigError, ObservationError
-from f1_ros.observe.joint_state import JointSource, JointStateBuffer, StateChannel
+from f1_ros.observe.joint_state import SECOND_NS, JointSource, JointStateBuffer, StateChannel
 from f1_ros.robots.profile import RobotProfile
 
-COMMAND_GAP_NS = 500_000_000
-"""Longest time between two commands that an action is interpolated over, ns. However long the control loop paused, its
-next command is one period's way from the one before: so a straight line is what the arm was told in between as well."""
 _COMMANDS = 2048  # kept: 2 s at 1 kHz
 _STATUS_NS = 4_000_000_000  # statuses are kept for so long: frames wait for the slowest stream
 
@@ -50,6 +47,10 @@ class ActionTrack:
         profile: the robot.
         action_names: order of the action: arm joints and grippers of the profile.
 
+    Attributes:
+        missing: commands that should have been there between those that came, since it was last set to 0: the control
+            loop missed its deadlines, or they were lost on the way.
+
     Raises:
         ConfigError: if a name is neither.
     """
@@ -63,13 +64,16 @@ class ActionTrack:
                 remedy="Use a policy that was trained for this robot, or complete the profile.",
             )
         self._names = tuple(action_names)
+        self.missing = 0
         self._arms: dict[str, JointStateBuffer] = {}
+        # As long as joint states may fail to come; a straight line over it is close to what the arm was told.
+        gap_ns = round(profile.timeouts.joint_state * SECOND_NS)
         for arm in profile.arms:
             channels = tuple(
                 StateChannel(joint.name, ((joint.name, 1.0),)) for joint in arm.joints if joint.name in action_names
             )
             if channels:
-                source = JointSource(arm.command.topic, channels, COMMAND_GAP_NS)
+                source = JointSource(arm.command.topic, channels, gap_ns)
                 self._arms[arm.command.topic] = JointStateBuffer(source, depth=_COMMANDS)
         self._grippers = tuple(gripper.name for gripper in profile.grippers if gripper.name in action_names)
         self._status: deque[tuple[int, ControlSample]] = deque()
@@ -85,11 +89,15 @@ class ActionTrack:
         Raises:
             ObservationError: naming the topic, if a joint is missing or not finite.
         """
-        if self._arms[topic].add(stamp_ns, names, positions) is None:
+        buffer = self._arms[topic]
+        before_ns = buffer.newest_ns
+        if buffer.add(stamp_ns, names, positions) is None:
             raise ObservationError(
                 f"Topic {topic}: a command with none of the joints {', '.join(self._names)}.",
                 remedy="Check that the profile's command topic is the one that the action node publishes on.",
             )
+        if before_ns is not None and self._status:
+            self.missing += max(0, round((stamp_ns - before_ns) / self._status[-1][1].period_ns) - 1)
 
     def add_status(self, stamp_ns: int, sample: ControlSample) -> None:
         """Take the control process's status."""

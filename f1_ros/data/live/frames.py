@@ -71,6 +71,7 @@ class EpisodeFrames:
     Attributes:
         begin_ns: as above.
         made: frames made.
+        last_ns: instant of the last of them, ns.
         lost: steps that had no pictures.
     """
 
@@ -92,6 +93,7 @@ class EpisodeFrames:
         self._last: _Pending | None = None
         self.begin_ns = begin_ns
         self.made = 0
+        self.last_ns: int | None = None
         self.lost = 0
 
     def add_pictures(self, pictures: FrameSet[Frame], skipped: int) -> None:
@@ -130,6 +132,7 @@ class EpisodeFrames:
             frame = self._make(head)
             if frame is not None:
                 self.made += 1
+                self.last_ns = frame.stamp_ns
                 yield frame
 
     def waits_before(self, end_ns: int) -> bool:

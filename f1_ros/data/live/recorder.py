@@ -158,6 +158,7 @@ class LiveRecorder:
         if self._writer is None:
             self._writer = self._open()
         self.inputs.begin()
+        self.inputs.actions.missing = 0
         frames = EpisodeFrames(
             self.inputs.matched,
             self.inputs.actions,
@@ -182,13 +183,20 @@ class LiveRecorder:
             What was saved, once it is on disk. It may be an F1Error instead; the episode is thrown away then.
 
         Raises:
-            F1Error: if there is no episode to end.
+            F1Error: if there is no episode to end, or it already has frames after `end_ns`.
         """
         episode, writer = self._episode, self._writer
         if episode is None or writer is None:
             raise DataError("No episode is being recorded.", remedy="Start one first.")
         if episode.answer is not None:
             raise self._busy(episode)
+        last_ns = episode.frames.last_ns
+        if keep and end_ns is not None and last_ns is not None and end_ns < last_ns:
+            raise DataError(
+                f"The episode was to end at {end_ns / SECOND_NS:.3f} s, but has frames up to "
+                f"{last_ns / SECOND_NS:.3f} s already.",
+                remedy="Ask for it before the robot's clock gets there, or give no stamp.",
+            )
         episode.answer = Future()
         episode.end_ns = now_ns if end_ns is None else end_ns
         if not keep:
@@ -241,7 +249,8 @@ class LiveRecorder:
             "dataset": str(self._settings.root),
             "episodes": self.episodes,
             "frames": self.frames,
-            "lost": lost,
+            "frames missing": lost,
+            "commands missing": self.inputs.actions.missing if episode is not None else 0,
             "waiting to be written": self._writer.waiting if self._writer is not None else 0,
             "free disk GB": round(free / 1e9, 1),
         }
@@ -369,7 +378,8 @@ class LiveRecorder:
             episode.answer.set_exception(error)
         else:
             early = "" if episode.trouble is None else str(episode.trouble)
-            episode.answer.set_result(replace(saving.result(), ended_early=early))
+            missing = self.inputs.actions.missing
+            episode.answer.set_result(replace(saving.result(), commands_missing=missing, ended_early=early))
 
     def _end(self) -> None:
         self._episode = None

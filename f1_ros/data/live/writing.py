@@ -37,6 +37,7 @@ class Saved:
         frames: its frames.
         sources: how many of them had an action from each source.
         repeated: how many of them have the pictures of the frame before.
+        commands_missing: commands that did not come: actions are interpolated there.
         ended_early: why it could not go on; empty if it could.
     """
 
@@ -44,6 +45,7 @@ class Saved:
     frames: int
     sources: Mapping[str, int]
     repeated: int
+    commands_missing: int = 0
     ended_early: str = ""
 
 
