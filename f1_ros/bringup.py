@@ -267,6 +267,7 @@ def _recorder(options: FrankaOptions, clock: dict[str, Parameter]) -> ProcessSpe
             "profile": options.profile,
             "dataset": str(Path(options.record).expanduser().absolute()),
             "policy": str(options.policy_dir or ""),
+            "cameras": options.cameras,
             "instruction": options.instruction,
         },
     )

@@ -41,7 +41,7 @@ def ask(command: str, instruction: str) -> tuple[bool, str]:
         while not client.service_is_ready():
             if time.monotonic() > end:
                 raise BringUpError(
-                    f"There is no recorder: nobody serves {client.srv_name}.",
+                    f"There is no recorder: nobody serves /{NAMESPACE}/record.",
                     remedy="Start the system with --record DIR (record:=DIR), with the same ROS_DOMAIN_ID.",
                 )
             executor.spin_once(timeout_sec=0.05)

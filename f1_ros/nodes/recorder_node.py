@@ -48,10 +48,8 @@ INTAKE_PERIOD_S = 0.02
 WATCH_PERIOD_S = 0.5
 GRACE_S = 2.0
 """After the start nothing is called missing for so long: publishers and subscribers find each other meanwhile."""
-SETTLE_S = 2.5
-"""How long the end of an episode waits for what belongs into it: longer than any stream may lag behind."""
-SILENCE_S = 3.0
-"""Without any message for so long, an episode ends."""
+SETTLE_S, SILENCE_S = 1.0, 3.0
+"""Without any message for so long, an episode that is being ended is taken as it is, and any other one ends."""
 ANSWER_S = 60.0
 CLOSE_S = 1.2
 """How long the statistics may take at the end: a process has to be gone 2 s after the signal."""
@@ -66,6 +64,9 @@ PARAMETERS = (
         "",
         "Policy directory: record its cameras, state and action at its rate; empty: all that the profile has, at "
         "20 Hz.",
+    ),
+    NodeParameter(
+        "cameras", "", "Cameras to record, of the policy's or the profile's, separated by commas; empty: all of them."
     ),
     NodeParameter("fps", 0, "Frames per second; 0: the policy's, or 20.", lower=0, upper=200),
     NodeParameter(
@@ -193,6 +194,7 @@ class RecorderNode(ManagedNode):
             profile,
             load_spec(policy_dir(self.value("policy"))) if self.value("policy") else None,
             Path(self.value("dataset")).expanduser(),
+            cameras=[name.strip() for name in self.value("cameras").split(",") if name.strip()],
             fps=self.value("fps"),
             pictures=self.value("pictures"),
             instruction=self.value("instruction"),
@@ -253,7 +255,10 @@ class RecorderNode(ManagedNode):
                 self._heard_s = time.monotonic()
                 entry.take(taken[0], taken[1] + self._ros_minus_system_ns)
         recorder.advance()
-        if time.monotonic() - self._heard_s > SILENCE_S:
+        silent_s = time.monotonic() - self._heard_s
+        if silent_s > SETTLE_S:
+            recorder.settle()
+        if silent_s > SILENCE_S:
             recorder.give_up(f"Nothing has come from the robot for {SILENCE_S:g} s.")
 
     @staticmethod
@@ -315,6 +320,7 @@ class RecorderNode(ManagedNode):
             if request.command == Record.Request.START:
                 with self._lock:
                     response.message = self._active().start(request.instruction, stamp_ns, self._now_ns())
+                    self._heard_s = time.monotonic()  # silence counts from here on
             elif request.command in (Record.Request.KEEP, Record.Request.DISCARD):
                 keep = request.command == Record.Request.KEEP
                 with self._lock:
@@ -337,13 +343,8 @@ class RecorderNode(ManagedNode):
             raise DataError("The recorder is not active.", remedy="Activate it first.")
         return self._recorder
 
-    def _wait_for(self, answer: Future[Saved]) -> Saved:
-        try:
-            return answer.result(SETTLE_S)
-        except FutureTimeoutError:
-            with self._lock:
-                if self._recorder is not None:
-                    self._recorder.settle()
+    @staticmethod
+    def _wait_for(answer: Future[Saved]) -> Saved:
         try:
             return answer.result(ANSWER_S)
         except FutureTimeoutError:

@@ -178,6 +178,9 @@ def test_a_policys_cameras_rate_and_words_are_recorded() -> None:
     asked = RecorderSettings.for_robot(PROFILE, spec, Path("x"))
     assert (asked.fps, asked.cameras, asked.instruction) == (10, ("wrist",), "pick the cube from the belt")
     assert RecorderSettings.for_robot(PROFILE, spec, Path("x"), fps=5, instruction="go").fps == 5
+    assert RecorderSettings.for_robot(PROFILE, None, Path("x"), cameras=["wrist"]).cameras == ("wrist",)
+    with pytest.raises(ConfigError, match="The cameras top cannot be recorded"):
+        RecorderSettings.for_robot(PROFILE, None, Path("x"), cameras=["top"])
     with pytest.raises(ConfigError, match="no whole number"):
         RecorderSettings.for_robot(PROFILE, dataclasses.replace(spec, step_s=0.07), Path("x"))
     with pytest.raises(ConfigError, match="is for the robot 'other'"):

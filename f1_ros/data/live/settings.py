@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -54,6 +55,7 @@ class RecorderSettings:
         spec: PolicySpec | None,
         root: Path,
         *,
+        cameras: Sequence[str] = (),
         fps: int = 0,
         pictures: Literal["video", "image"] = "video",
         instruction: str = "",
@@ -66,6 +68,7 @@ class RecorderSettings:
             profile: the robot.
             spec: the policy, if there is one.
             root: the dataset's folder.
+            cameras: which of the policy's or the robot's cameras; empty: all of them.
             fps: frames per second; 0: the policy's, or 20.
             pictures: see `RecorderSettings`.
             instruction: see there; empty: the policy's default.
@@ -73,10 +76,11 @@ class RecorderSettings:
             queue_frames: see there.
 
         Raises:
-            ConfigError: if the policy is another robot's, or its step is no whole number of frames per second.
+            ConfigError: if the policy is another robot's, its step is no whole number of frames per second, or there is
+                no such camera.
         """
         if spec is None:
-            cameras, state, action = tuple(c.name for c in profile.cameras), profile.state_names, profile.action_names
+            known, state, action = tuple(c.name for c in profile.cameras), profile.state_names, profile.action_names
             fps = fps or DEFAULT_FPS
         else:
             if spec.robot != profile.name:
@@ -84,7 +88,7 @@ class RecorderSettings:
                     f"Policy '{spec.name}' is for the robot '{spec.robot}', the profile is '{profile.name}'.",
                     remedy="Give a policy that was trained for this robot, or this policy's profile.",
                 )
-            cameras, state, action = spec.cameras, spec.state_names, spec.action_names
+            known, state, action = spec.cameras, spec.state_names, spec.action_names
             if not fps and abs(round(1.0 / spec.step_s) * spec.step_s - 1.0) > 1e-6:
                 raise ConfigError(
                     f"Policy '{spec.name}' has a step of {spec.step_s} s: no whole number of frames per second.",
@@ -92,4 +96,10 @@ class RecorderSettings:
                 )
             fps = fps or round(1.0 / spec.step_s)
             instruction = instruction or spec.default_instruction
-        return cls(root, fps, cameras, state, action, pictures, instruction, max_repeated, queue_frames)
+        if not set(cameras) <= set(known) or len(set(cameras)) != len(cameras):
+            raise ConfigError(
+                f"The cameras {', '.join(cameras)} cannot be recorded.",
+                remedy=f"Choose from {', '.join(known)}, each once.",
+            )
+        chosen = tuple(name for name in known if name in cameras) or known
+        return cls(root, fps, chosen, state, action, pictures, instruction, max_repeated, queue_frames)
