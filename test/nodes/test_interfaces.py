@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from f1_msgs.msg import ActionChunk, ControlStatus
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
 from rclpy.action.graph import get_action_client_names_and_types_by_node, get_action_server_names_and_types_by_node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
-from f1_msgs.msg import ActionChunk, ControlStatus
 from sensor_msgs.msg import Image, JointState
 
 from f1_ros.bringup import FrankaOptions
