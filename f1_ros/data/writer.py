@@ -17,7 +17,7 @@ import fcntl
 import io
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -67,6 +67,7 @@ class DatasetWriter:
             ) from None
         self._episode: OpenEpisode | None = None
         self._tasks: dict[str, int] = {}
+        self._counted_in_statistics = 0
         try:
             self._info = self._open()
         except BaseException:
@@ -169,6 +170,24 @@ class DatasetWriter:
             self._episode = None
         shutil.rmtree(self.root / ".partial", ignore_errors=True)
 
+    def write_statistics(self, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Write the statistics of the finished episodes, unless that has been done.
+
+        Args:
+            stop: asked now and then: whether to leave off; nothing is written then.
+
+        Returns:
+            Whether they are written.
+
+        Raises:
+            DataError: if they cannot be written; the episodes are kept.
+        """
+        if self.episodes > self._counted_in_statistics:
+            with _writing(self.root):
+                if write_dataset_statistics(LeRobotDataset(self.root), stop) is not None:
+                    self._counted_in_statistics = self.episodes
+        return self._counted_in_statistics == self.episodes
+
     def close(self) -> None:
         """Throw an unfinished episode away, write the dataset's statistics, and let the folder go.
 
@@ -179,9 +198,7 @@ class DatasetWriter:
             return
         self.discard_episode()
         try:
-            if self.episodes:
-                with _writing(self.root):
-                    write_dataset_statistics(LeRobotDataset(self.root))
+            self.write_statistics()
         finally:
             (self.root / ".lock").unlink(missing_ok=True)
             self._lock.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import math
 import random
 import shutil
@@ -251,6 +252,28 @@ def test_a_discarded_episode_leaves_nothing(rig: Rig) -> None:
     with pytest.raises(DataError, match="No episode is being recorded"):
         rig.recorder.stop(keep=True, end_ns=None, now_ns=0)
     assert len(rig.close().episodes) == 0
+
+
+def test_statistics_are_there_before_the_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("f1_ros.data.live.writing.REST_S", 0.05)
+    path = rig.root / "meta" / "stats.json"
+
+    def wait_for(frames: int) -> None:
+        for _ in range(2000):
+            if path.is_file() and json.loads(path.read_text())["action"]["count"] == [frames]:
+                return
+            threading.Event().wait(0.005)
+        raise AssertionError(f"no statistics of {frames} frames")
+
+    rest = rig.begin()
+    rig.record([m for m in rest if m[1] < T0 + 800 * MS], 600)
+    wait_for(8)
+    rig.recorder.start("pick", T0 + 800 * MS, 0)
+    rig.record([m for m in rest if m[1] >= T0 + 800 * MS], 1100)
+    wait_for(14)
+    before = path.read_bytes()
+    rig.close()
+    assert path.read_bytes() == before
 
 
 # -- what goes wrong --------------------------------------------------------------------------------------------------

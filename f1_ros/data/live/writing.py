@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -25,6 +26,8 @@ COLUMNS: dict[str, Literal["int64", "string"]] = {
 }
 """What a recorded frame has beside state, action and pictures; docs/data.md says what each means."""
 
+REST_S = 2.0
+"""After an episode and so long without another, the statistics are brought up to date: the end need not wait then."""
 _NICENESS = 10  # encoding may take its time; control and inference may not
 
 
@@ -80,6 +83,7 @@ class EpisodeWriter:
         self._queue: queue.SimpleQueue[tuple[LiveFrame, str] | _Save | _Discard | _Close] = queue.SimpleQueue()
         self._failure: F1Error | None = None
         self._bug: BaseException | None = None
+        self._closing = self._stale = False
         self._sources: Counter[str] = Counter()
         self._repeated = 0
         self._thread = threading.Thread(target=self._run, name="dataset writer", daemon=True)
@@ -125,6 +129,7 @@ class EpisodeWriter:
 
     def close(self, timeout_s: float) -> bool:
         """Throw an unfinished episode away and finish the dataset; false if that takes longer than `timeout_s`."""
+        self._closing = True
         self._queue.put(_Close())
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -132,12 +137,15 @@ class EpisodeWriter:
     def _run(self) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while True:
-            item = self._queue.get()
+            item = self._next()
             try:
-                if isinstance(item, _Close):
+                if item is None:
+                    self._rest()
+                elif isinstance(item, _Close):
                     self._writer.close()
                     return
-                self._do(item)
+                else:
+                    self._do(item)
             except F1Error as error:
                 self._fail(error)
                 if isinstance(item, _Close):
@@ -147,6 +155,19 @@ class EpisodeWriter:
                 if isinstance(item, _Save):
                     item.answer.set_exception(bug)
                 return
+
+    def _next(self) -> tuple[LiveFrame, str] | _Save | _Discard | _Close | None:
+        """What is to be done next; None if statistics are to be made and that is nothing for a while."""
+        try:
+            return self._queue.get(timeout=REST_S if self._stale else None)
+        except queue.Empty:
+            return None
+
+    def _rest(self) -> None:
+        """Bring the statistics up to date, unless something comes; what goes wrong is said at the end."""
+        self._stale = False
+        with contextlib.suppress(F1Error):
+            self._stale = not self._writer.write_statistics(lambda: not self._queue.empty() and not self._closing)
 
     def _do(self, item: tuple[LiveFrame, str] | _Save | _Discard) -> None:
         if isinstance(item, tuple):
@@ -181,6 +202,7 @@ class EpisodeWriter:
         if failure is None:
             try:
                 self._writer.save_episode()
+                self._stale = True
             except F1Error as error:
                 self._writer.discard_episode()
                 failure = error
