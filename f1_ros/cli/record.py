@@ -32,6 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _run(args: argparse.Namespace) -> int:
     os.environ.update(discovery(args))
+    os.nice(10)  # to load ROS takes a second of CPU time, which is the recorded system's first
     from f1_ros.nodes.record_client import ask
 
     done, says = ask(args.command, getattr(args, "instruction", ""))

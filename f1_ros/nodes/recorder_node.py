@@ -18,7 +18,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from f1_msgs.msg import ActionChunk as ActionChunkMsg
 from f1_msgs.msg import ControlStatus
@@ -38,7 +38,7 @@ from f1_ros.engine.policy import load_spec
 from f1_ros.errors import ConfigError, DataError, F1Error
 from f1_ros.nodes.conversions import SECOND_NS, compressed_frame, image_frame, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
-from f1_ros.nodes.lifecycle import ManagedNode, run
+from f1_ros.nodes.lifecycle import ManagedNode, leave, run
 from f1_ros.nodes.parameters import PROFILE, NodeParameter, policy_dir, refuse_instruction
 from f1_ros.nodes.polled import PolledSimClock, PolledSubscription
 from f1_ros.observe.health import HealthLimits
@@ -378,11 +378,12 @@ def describe(saved: Saved) -> str:
     return text
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the recorder node; see docs/interfaces.md."""
     # A request that waits for the disk must hold up neither the life cycle nor the diagnostics.
-    return run(lambda: [RecorderNode()], args, partial(MultiThreadedExecutor, num_threads=2))
+    # At the end the writer's thread may still be at the statistics: it goes with the process.
+    leave(run(lambda: [RecorderNode()], args, partial(MultiThreadedExecutor, num_threads=2)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

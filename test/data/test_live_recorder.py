@@ -481,3 +481,12 @@ def test_a_folder_or_a_setting_that_will_not_do_is_refused_at_the_start(tmp_path
     with pytest.raises(ConfigError, match="Action entry 'elbow'"):
         Rig(tmp_path / "set", action_names=("elbow",))
     assert not (tmp_path / "set").exists()
+    with pytest.raises(ConfigError, match=r"cannot be made \(.*Not a directory"):
+        Rig(tmp_path / "thesis.txt" / "set").begin()
+    rig = Rig(tmp_path / "set")
+    rig.record(rig.begin(), 600)
+    with pytest.raises(ConfigError, match="Another process is recording into"):
+        Rig(tmp_path / "set").begin()
+    rig.close()
+    with pytest.raises(ConfigError, match="holds a dataset with another features"):
+        Rig(tmp_path / "set", pictures="video").begin()

@@ -118,8 +118,9 @@ def test_a_killed_recorder_leaves_whole_episodes_and_another_goes_on_behind_them
     recording.start(later_s=100)
     (second / "go").touch()
     ros.until(lambda: (tmp_path / "set" / ".partial").exists(), "the second episode is being written")
-    recording.recorder.kill()
-    ros.stop(recording.recorder)
+    for process in (recording.recorder, recording.player):  # the player would wait for the recorder
+        process.kill()
+        ros.stop(process)
     dataset = LeRobotDataset(tmp_path / "set")
     assert dataset.episodes.lengths.tolist() == [kept.frames]
     assert len(dataset.pictures(0, "observation.images.wrist", range(kept.frames))) == kept.frames

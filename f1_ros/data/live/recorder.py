@@ -26,7 +26,7 @@ from f1_ros.data.live.settings import RecorderSettings
 from f1_ros.data.live.writing import COLUMNS, EpisodeWriter, Saved
 from f1_ros.data.recording import Description
 from f1_ros.data.writer import DatasetWriter, refuse_folder
-from f1_ros.errors import DataError, F1Error
+from f1_ros.errors import ConfigError, DataError, F1Error
 from f1_ros.observe.health import SECOND_NS, HealthLimits, Level, Status
 from f1_ros.robots.profile import RobotProfile
 
@@ -321,7 +321,13 @@ class LiveRecorder:
             settings.pictures,
             COLUMNS,
         )
-        return EpisodeWriter(DatasetWriter(settings.root, about), self.inputs.cameras, settings.queue_frames)
+        try:
+            dataset = DatasetWriter(settings.root, about)
+        except OSError as error:
+            raise ConfigError(
+                f"{settings.root} cannot be made ({error}).", remedy="Record into a folder that can be written."
+            ) from error
+        return EpisodeWriter(dataset, self.inputs.cameras, settings.queue_frames)
 
     def _work_off(self, episode: _Episode | None) -> None:
         begin_ns = episode.frames.begin_ns if episode is not None else 0
