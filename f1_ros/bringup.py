@@ -134,6 +134,7 @@ class FrankaOptions:
     real_time_factor: float = _argument(1.0, "with sim: simulated seconds per second")
     renderer: str = _argument("ray", "with sim: camera renderer: ray, which policies are trained on, egl or auto")
     view: bool = _argument(False, "with sim: open MuJoCo's viewer (needs a display)")
+    record: str = _argument("", "folder of a LeRobot dataset to record episodes into; empty: no recorder")
 
     def __post_init__(self) -> None:
         checks: list[tuple[bool, str, str]] = [
@@ -250,7 +251,26 @@ def franka(options: FrankaOptions) -> BringUp:
                 parameters={"profile": options.profile},  # it goes by the stamps of what it hears
             )
         )
+    if options.record:
+        processes.append(_recorder(options, clock))
     return BringUp("franka", tuple(processes))
+
+
+def _recorder(options: FrankaOptions, clock: dict[str, Parameter]) -> ProcessSpec:
+    return ProcessSpec(
+        name="recorder_node",
+        executable="recorder_node",
+        on_exit=OnExit.KEEP_OTHERS,
+        role="episodes into a dataset",
+        parameters={
+            **clock,
+            "profile": options.profile,
+            "dataset": str(Path(options.record).expanduser().absolute()),
+            "policy": str(options.policy_dir or ""),
+            "cameras": options.cameras,
+            "instruction": options.instruction,
+        },
+    )
 
 
 def _perception(options: FrankaOptions, policy_dir: Path, clock: dict[str, Parameter]) -> list[ProcessSpec]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from f1_ros.errors import F1Error
 
-GROUPS = ("model", "sim", "libero", "data", "robot", "train", "up", "demo")
+GROUPS = ("model", "sim", "libero", "data", "robot", "train", "up", "record", "demo")
 """Modules beside this one, in the order of `--help`."""
 
 

@@ -24,15 +24,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser = robots.add_parser(name, help=description.help, description=f"Start {description.help}.")
         for argument in description.arguments:
             _add(parser, argument)
-        parser.add_argument("--domain-id", type=int, metavar="N", help="ROS_DOMAIN_ID (default: the environment's)")
         parser.add_argument("--log-dir", type=Path, metavar="DIR", help="logs and parameters (default: in ~/.ros/log)")
-        parser.add_argument(
-            "--network",
-            action="store_true",
-            help="let the nodes be discovered by other machines (default: as ROS_AUTOMATIC_DISCOVERY_RANGE says, "
-            "or this machine only)",
-        )
+        add_discovery(parser)
         parser.set_defaults(run=run, bringup=name)
+
+
+def add_discovery(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which nodes find each other; `discovery` reads them."""
+    parser.add_argument("--domain-id", type=int, metavar="N", help="ROS_DOMAIN_ID (default: the environment's)")
+    parser.add_argument(
+        "--network",
+        action="store_true",
+        help="let the nodes be discovered by other machines (default: as ROS_AUTOMATIC_DISCOVERY_RANGE says, "
+        "or this machine only)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     with Supervisor(
         bringup,
         log_dir=args.log_dir or default_log_dir(bringup.name),
-        environment=_environment(args),
+        environment=discovery(args),
         console=sys.stdout,
     ) as system:
         return system.run()
@@ -60,7 +65,12 @@ def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:
         parser.add_argument(flag, metavar=argument.type.__name__.upper(), help=argument.help + shown)
 
 
-def _environment(args: argparse.Namespace) -> dict[str, str]:
+def discovery(args: argparse.Namespace) -> dict[str, str]:
+    """Environment variables that make ROS nodes find each other as the arguments say.
+
+    Raises:
+        BringUpError: if there is no such domain.
+    """
     environment = {}
     if args.domain_id is not None:
         if not 0 <= args.domain_id <= MAX_DOMAIN_ID:

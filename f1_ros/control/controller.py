@@ -99,6 +99,7 @@ class Controller:
         self._counts: Counter[str] = Counter()
         self._anchored = False
         self._now_ns: int | None = None
+        self._mode_ns = 0
         self._teleop_stamp_ns = 0
         self._teleop_grippers: dict[str, float] = {}
         self._first_command_of: int | None = None
@@ -111,6 +112,11 @@ class Controller:
     def mode(self) -> Mode:
         """The mode in force."""
         return self._arbiter.mode
+
+    @property
+    def mode_ns(self) -> int:
+        """When the mode in force came into force, ns; 0 if it has been since the start."""
+        return self._mode_ns
 
     @property
     def reason(self) -> str:
@@ -136,6 +142,11 @@ class Controller:
     def gripper_commanded(self) -> dict[str, float | None]:
         """Width last commanded of each gripper, m; None before the first command."""
         return {name: gate.sent for name, gate in self._gates.items()}
+
+    @property
+    def gripper_commanded_ns(self) -> dict[str, int]:
+        """When it was commanded, ns; 0 before the first command."""
+        return {name: gate.sent_ns for name, gate in self._gates.items()}
 
     @property
     def chunk_stamp_ns(self) -> int | None:
@@ -339,6 +350,7 @@ class Controller:
             self._entered(before, self._now_ns or 0)
 
     def _entered(self, before: Mode, now_ns: int) -> None:
+        self._mode_ns = now_ns
         self._watch.entered(now_ns)
         self._pending.clear()
         self._timeline.clear(epoch_ns=now_ns)
@@ -360,7 +372,7 @@ class Controller:
         self._timeline.clear()
         self._pending.clear()
         self._anchored = False
-        self._teleop_stamp_ns = 0
+        self._mode_ns = self._teleop_stamp_ns = 0
         for gate in self._gates.values():
             gate.forget()
         self._counts["clock_resets"] += 1

@@ -23,6 +23,11 @@ class GripperGate:
         """Width last sent, m; None before the first command."""
         return self._sent
 
+    @property
+    def sent_ns(self) -> int:
+        """When it was sent, ns; 0 before the first command."""
+        return self._sent_ns
+
     def update(self, width: float, now_ns: int) -> float | None:
         """The width to send now (m), or None if there is nothing to send."""
         g = self._gripper

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ class Description:
         action_names: order of the action.
         cameras: (height, width) of each camera's pictures, px, by camera name.
         pictures: "video" is small and loses a little; "image" keeps every pixel (PNG).
+        columns: further numbers and words of each frame, one of each: its type by name.
     """
 
     fps: int
@@ -45,6 +46,7 @@ class Description:
     action_names: tuple[str, ...]
     cameras: dict[str, tuple[int, int]]
     pictures: Literal["video", "image"] = "video"
+    columns: dict[str, Literal["int64", "string"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.fps < 1 or not self.state_names or not self.action_names:
@@ -77,6 +79,8 @@ class Description:
             if self.pictures == "video":
                 camera["info"] = {"video.height": height, "video.width": width, **video}
             found[CAMERA_PREFIX + name] = camera
+        for name, dtype in self.columns.items():
+            found[name] = {"dtype": dtype, "shape": [1], "names": None}
         found["timestamp"] = {"dtype": "float32", "shape": [1], "names": None}
         for key in ("frame_index", "episode_index", "index", "task_index"):
             found[key] = {"dtype": "int64", "shape": [1], "names": None}
@@ -114,6 +118,7 @@ class OpenEpisode:
         pictures: Mapping[str, Picture],
         task: str,
         task_index: int,
+        columns: Mapping[str, int | str],
     ) -> None:
         """Add a frame, which fits the description."""
         row: dict[str, Any] = {
@@ -124,6 +129,7 @@ class OpenEpisode:
             "episode_index": self._index,
             "index": self._first + self.frames,
             "task_index": task_index,
+            **columns,
         }
         for name, rgb in pictures.items():
             if name in self._videos:
@@ -201,6 +207,7 @@ def _schema(about: Description) -> pyarrow.Schema:
     if about.pictures == "image":
         cell = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
         kinds |= {CAMERA_PREFIX + name: cell for name in about.cameras}
+    kinds |= {name: pyarrow.string() if dtype == "string" else pyarrow.int64() for name, dtype in about.columns.items()}
     kinds["timestamp"] = pyarrow.float32()
     kinds |= dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), pyarrow.int64())
     return pyarrow.schema(list(kinds.items()))

@@ -7,7 +7,7 @@ bracket a thousandfold.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -120,18 +120,30 @@ def picture_statistics(dataset: LeRobotDataset, key: str) -> dict[str, Any]:
     return {name: (v / 255.0).reshape(3, 1, 1).tolist() for name, v in named.items()} | {"count": [len(chosen)]}
 
 
-def write_dataset_statistics(dataset: LeRobotDataset) -> Path:
-    """Write the dataset's own `meta/stats.json`, cameras included; returns its path.
+def write_dataset_statistics(dataset: LeRobotDataset, stop: Callable[[], bool] = lambda: False) -> Path | None:
+    """Write the dataset's own `meta/stats.json`, cameras included.
+
+    Args:
+        dataset: the dataset.
+        stop: asked between two features: whether to leave off.
+
+    Returns:
+        Its path; None if it was left off, and nothing written.
 
     Raises:
         DataError: if a frame cannot be read or a number is not finite.
     """
     entries: dict[str, Any] = {}
     for key in vector_keys(dataset):
+        if stop():
+            return None
         entry = statistics(dataset, key).entry("mean_std")
         del entry["mode"]
         entries[key] = entry | {"count": [entry["count"]]}
-    entries |= {key: picture_statistics(dataset, key) for key in dataset.cameras}
+    for key in dataset.cameras:
+        if stop():
+            return None
+        entries[key] = picture_statistics(dataset, key)
     path = dataset.root / "meta" / "stats.json"
     replace_file(path, (json.dumps(entries, indent=1) + "\n").encode())
     return path

@@ -17,7 +17,7 @@ import fcntl
 import io
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -55,8 +55,7 @@ class DatasetWriter:
     def __init__(self, root: Path, description: Description) -> None:
         self.root = root
         self.description = description
-        if root.exists() and (not root.is_dir() or (any(root.iterdir()) and not _is_ours(root))):
-            raise ConfigError(f"{root} holds something else.", remedy="Give a new folder.")
+        refuse_folder(root)
         root.mkdir(parents=True, exist_ok=True)
         self._lock = (root / ".lock").open("w")
         try:
@@ -68,6 +67,7 @@ class DatasetWriter:
             ) from None
         self._episode: OpenEpisode | None = None
         self._tasks: dict[str, int] = {}
+        self._counted_in_statistics = 0
         try:
             self._info = self._open()
         except BaseException:
@@ -95,6 +95,7 @@ class DatasetWriter:
         action: NDArray[np.floating[Any]],
         pictures: Mapping[str, Picture],
         task: str,
+        columns: Mapping[str, int | str] | None = None,
     ) -> None:
         """Add a frame to the episode; its time follows from its number and the fps.
 
@@ -103,6 +104,7 @@ class DatasetWriter:
             action: in the order of `action_names`.
             pictures: (H, W, 3) uint8 RGB by camera name.
             task: what the robot is doing, in words.
+            columns: the description's further numbers and words.
 
         Raises:
             DataError: if something does not fit the description, is not finite, the task is empty, or the frame cannot
@@ -123,6 +125,12 @@ class DatasetWriter:
                 f"Frame {self.frames} of episode {self.episodes}: pictures are {sizes}, expected uint8 {expected}.",
                 remedy="Record what the description says.",
             )
+        further = dict(columns or {})
+        if {name: "string" if isinstance(v, str) else "int64" for name, v in further.items()} != about.columns:
+            raise DataError(
+                f"Frame {self.frames} of episode {self.episodes}: columns are {further}, expected {about.columns}.",
+                remedy="Record what the description says.",
+            )
         if not task.strip():
             raise DataError(
                 f"Frame {self.frames} of episode {self.episodes} has no task.", remedy="Say what the robot is doing."
@@ -132,7 +140,7 @@ class DatasetWriter:
         with _writing(self.root):
             if self._episode is None:
                 self._episode = OpenEpisode(self.root / ".partial", about, self.episodes, self.total_frames)
-            self._episode.add(state, action, pictures, task, self._tasks[task])
+            self._episode.add(state, action, pictures, task, self._tasks[task], further)
 
     def save_episode(self) -> None:
         """Finish the episode: from now on it is in the dataset, whatever happens.
@@ -162,14 +170,35 @@ class DatasetWriter:
             self._episode = None
         shutil.rmtree(self.root / ".partial", ignore_errors=True)
 
+    def write_statistics(self, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Write the statistics of the finished episodes, unless that has been done.
+
+        Args:
+            stop: asked now and then: whether to leave off; nothing is written then.
+
+        Returns:
+            Whether they are written.
+
+        Raises:
+            DataError: if they cannot be written; the episodes are kept.
+        """
+        if self.episodes > self._counted_in_statistics:
+            with _writing(self.root):
+                if write_dataset_statistics(LeRobotDataset(self.root), stop) is not None:
+                    self._counted_in_statistics = self.episodes
+        return self._counted_in_statistics == self.episodes
+
     def close(self) -> None:
-        """Throw an unfinished episode away, write the dataset's statistics, and let the folder go."""
+        """Throw an unfinished episode away, write the dataset's statistics, and let the folder go.
+
+        Raises:
+            DataError: if the statistics cannot be written; the episodes are kept.
+        """
         if self._lock.closed:
             return
         self.discard_episode()
         try:
-            if self.episodes:
-                write_dataset_statistics(LeRobotDataset(self.root))
+            self.write_statistics()
         finally:
             (self.root / ".lock").unlink(missing_ok=True)
             self._lock.close()
@@ -226,6 +255,16 @@ class DatasetWriter:
         _write_tasks(self.root / "meta" / "tasks.parquet", self._tasks)
         _write_info(self.root, new)
         return new
+
+
+def refuse_folder(root: Path) -> None:
+    """Refuse a folder that a dataset cannot be written into, before anything is.
+
+    Raises:
+        ConfigError: if it holds something else than a dataset.
+    """
+    if root.exists() and (not root.is_dir() or (any(root.iterdir()) and not _is_ours(root))):
+        raise ConfigError(f"{root} holds something else.", remedy="Give a new folder.")
 
 
 @contextmanager

@@ -52,6 +52,7 @@ class ControlReport:
         return ControlStatus(
             header=Header(stamp=to_time(now_ns), frame_id=self._profile.name),
             mode=int(mode),
+            mode_stamp=to_time(controller.mode_ns),
             source=self._profile.safe_action if mode is Mode.FAULT else mode.name.lower(),
             reason=controller.reason,
             period=controller.period_ns / SECOND_NS,
@@ -74,6 +75,7 @@ class ControlReport:
             measured=array("d", controller.measured),
             gripper_names=[gripper.name for gripper in self._profile.grippers],
             gripper_commanded=array("d", (_known(w) for w in controller.gripper_commanded.values())),
+            gripper_commanded_stamps=[to_time(ns) for ns in controller.gripper_commanded_ns.values()],
             gripper_measured=array("d", (widths.get(g.name, (np.nan, 0))[0] for g in self._profile.grippers)),
         )
 

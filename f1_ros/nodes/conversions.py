@@ -18,13 +18,14 @@ from f1_msgs.msg import ActionChunk as ActionChunkMsg
 from f1_msgs.msg import Foresight as ForesightMsg
 from f1_msgs.msg import Observation as ObservationMsg
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.engine.protocol import Foresight
 from f1_ros.errors import ChunkError, ObservationError
+from f1_ros.observe.frames import CompressedFrame, ImageFrame
 from f1_ros.observe.observation import Observation
 
 SECOND_NS = 1_000_000_000
@@ -47,6 +48,16 @@ def to_time(ns: int) -> Time:
 def to_duration(ns: int) -> Duration:
     """Duration of nanoseconds."""
     return Duration(sec=ns // SECOND_NS, nanosec=ns % SECOND_NS)
+
+
+def image_frame(msg: Image) -> ImageFrame:
+    """The frame of an image message, by reference."""
+    return ImageFrame(msg.encoding, msg.height, msg.width, msg.step, bool(msg.is_bigendian), msg.data)
+
+
+def compressed_frame(msg: CompressedImage) -> CompressedFrame:
+    """The frame of a compressed image message, by reference."""
+    return CompressedFrame(msg.format, msg.data)
 
 
 def image_to_msg(picture: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image:

@@ -19,14 +19,14 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from f1_ros.engine.policy import load_spec
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import ConfigError
-from f1_ros.nodes.conversions import SECOND_NS, observation_to_msg, to_ns
+from f1_ros.nodes.conversions import SECOND_NS, compressed_frame, image_frame, observation_to_msg, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.lifecycle import ManagedNode, run
 from f1_ros.nodes.parameters import POLICY, PROFILE, NodeParameter, policy_dir
 from f1_ros.nodes.polled import PolledSubscription
 from f1_ros.nodes.qos import JOINT_HISTORY, OBSERVATION, SENSOR
 from f1_ros.observe.builder import ObservationBuilder
-from f1_ros.observe.frames import CompressedFrame, Frame, ImageFrame
+from f1_ros.observe.frames import Frame
 from f1_ros.observe.health import HealthLimits
 from f1_ros.observe.observation import Observation
 from f1_ros.robots.profile import COMPRESSED_IMAGE, RobotProfile, load_profile
@@ -93,7 +93,7 @@ class ObservationNode(ManagedNode):
         self._builder = builder = self._new_builder()
         for name, topic in builder.camera_topics.items():
             compressed = self._profile.camera(name).type == COMPRESSED_IMAGE
-            kind, read = (CompressedImage, _compressed) if compressed else (Image, _raw)
+            kind, read = (CompressedImage, compressed_frame) if compressed else (Image, image_frame)
             on_frame = partial(self._on_frame, builder, name, read)
             self._cameras.append(self.create_subscription(kind, topic, on_frame, SENSOR))
         for topic in builder.joint_topics:
@@ -187,14 +187,6 @@ class ObservationNode(ManagedNode):
         self._take_joint_states(self._builder)
         for status in self._builder.statuses(self._now_ns()):
             self._diagnostics.set(status.part, Level(status.level), status.message, status.values)
-
-
-def _raw(msg: Image) -> ImageFrame:
-    return ImageFrame(msg.encoding, msg.height, msg.width, msg.step, bool(msg.is_bigendian), msg.data)
-
-
-def _compressed(msg: CompressedImage) -> CompressedFrame:
-    return CompressedFrame(msg.format, msg.data)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from f1_ros.errors import ConfigError
 from f1_ros.paths import share_dir
 
 Value = bool | int | float | str
+MAX_INSTRUCTION = 500
 
 
 @dataclass(frozen=True)
@@ -96,3 +97,12 @@ def policy_dir(value: str) -> Path:
     """Find the policy directory that parameter `policy` names."""
     path = Path(value).expanduser()
     return path if path.is_absolute() or path.is_dir() else share_dir() / path
+
+
+def refuse_instruction(text: str) -> str | None:
+    """Say why an instruction is refused, or None."""
+    if len(text) > MAX_INSTRUCTION:
+        return f"an instruction of {len(text)} characters; use at most {MAX_INSTRUCTION}."
+    if not text.isprintable():
+        return "an instruction with line breaks or control characters; write it in one line."
+    return None

@@ -31,11 +31,10 @@ from f1_ros.nodes.conversions import chunk_to_msg, foresight_to_msg, image_to_ms
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.inference import Answer, InferenceThread, Picture, Settings
 from f1_ros.nodes.lifecycle import ManagedNode, leave, run
-from f1_ros.nodes.parameters import POLICY, NodeParameter, policy_dir
+from f1_ros.nodes.parameters import POLICY, NodeParameter, policy_dir, refuse_instruction
 from f1_ros.nodes.qos import COMMAND, OBSERVATION, SENSOR
 from f1_ros.observe.observation import Observation
 
-MAX_INSTRUCTION = 500
 SILENCE_S = 1.0
 """Without an observation for this long, the node warns."""
 STATUS_S = 0.5
@@ -43,15 +42,6 @@ STATUS_S = 0.5
 WATCH_PERIOD_S = 0.5
 STOP_S = 1.0
 """How long the end of the node waits for the inference under way, s."""
-
-
-def refuse_instruction(text: str) -> str | None:
-    """Say why an instruction is refused, or None."""
-    if len(text) > MAX_INSTRUCTION:
-        return f"an instruction of {len(text)} characters; use at most {MAX_INSTRUCTION}."
-    if not text.isprintable():
-        return "an instruction with line breaks or control characters; write it in one line."
-    return None
 
 
 PARAMETERS = (

@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from f1_ros.errors import ConfigError, F1Error, ImageError, ObservationError
+from f1_ros.errors import ConfigError, F1Error, ObservationError
 from f1_ros.observe.frames import Frame
-from f1_ros.observe.health import MS, SECOND_NS, CameraHealth, HealthLimits, JointHealth, Level, Status
-from f1_ros.observe.history import FrameGrid, FrameHistory
-from f1_ros.observe.joint_state import JointSource, JointStateBuffer, joint_sources
+from f1_ros.observe.health import MS, SECOND_NS, HealthLimits, Level, Status
+from f1_ros.observe.history import FrameHistory
+from f1_ros.observe.joint_state import JointSource, joint_sources
 from f1_ros.observe.observation import Observation
 from f1_ros.observe.order import Order
 from f1_ros.observe.preprocess import camera_tensor, history_frame
-from f1_ros.observe.synchroniser import FrameSet, FrameSynchroniser
+from f1_ros.observe.streams import MatchedStreams
+from f1_ros.observe.synchroniser import FrameSet
 
 if TYPE_CHECKING:
     from f1_ros.engine.protocol import PolicySpec
@@ -80,25 +81,13 @@ class ObservationBuilder:
                 f"{names} and {tuple(entries)}.",
                 remedy="Use a profile that has the cameras and joints that the policy was trained with.",
             )
-        if not 0 <= tolerance_ns < step_ns:
-            raise ConfigError(
-                f"A match tolerance of {tolerance_ns * MS:g} ms does not fit a step of {step_ns * MS:g} ms.",
-                remedy="Set 'match_tolerance_s' in the profile to less than the policy's step.",
-            )
         self._spec = spec
         self._limits = limits or HealthLimits()
-        self._cameras = {camera.name: camera for camera in cameras}
         self._first = names[0]
-        self._synchroniser: FrameSynchroniser[Frame] = FrameSynchroniser(names, tolerance_ns)
-        self._grid = FrameGrid(step_ns)
+        self._streams = MatchedStreams(cameras, sources, spec.state_names, step_ns, tolerance_ns, self._limits)
         self._history: FrameHistory[_Past] = FrameHistory(spec.history_offsets, step_ns)
-        self._joints = {source.topic: JointStateBuffer(source) for source in sources}
-        self._columns = [entries.index(name) for name in spec.state_names]
-        self.camera_health = {camera.name: CameraHealth(camera, self._limits) for camera in cameras}
-        self.joint_health = {source.topic: JointHealth(source, self._limits) for source in sources}
-        self._counts = {"sets": 0, "thinned": 0, "observations": 0, "refused": 0}
+        self._counts = {"observations": 0, "refused": 0}
         self._last: Observation | Refusal = Refusal("no set of frames was used yet")
-        self._last_set_ns: int | None = None
 
     @classmethod
     def for_robot(
@@ -116,12 +105,12 @@ class ObservationBuilder:
     @property
     def camera_topics(self) -> dict[str, str]:
         """Topic of each camera, by the camera's name."""
-        return {name: camera.topic for name, camera in self._cameras.items()}
+        return self._streams.camera_topics
 
     @property
     def joint_topics(self) -> tuple[str, ...]:
         """Topics of joint states."""
-        return tuple(self._joints)
+        return self._streams.joint_topics
 
     def add_frame(self, camera: str, stamp_ns: int, frame: Frame, received_ns: int) -> FrameSet[Frame] | None:
         """Take a frame, by reference. Gives the set that it completes if an observation is due for it.
@@ -135,51 +124,22 @@ class ObservationBuilder:
         Raises:
             KeyError: if the camera is not one of the policy's.
         """
-        added = self._synchroniser.add(camera, stamp_ns, frame, received_ns)
-        self.camera_health[camera].arrived(added.order, stamp_ns, received_ns)
+        added = self._streams.add_frame(camera, stamp_ns, frame, received_ns)
         if camera == self._first:
             if added.order is Order.RESET:
                 self._history.clear()
             if added.order in (Order.NEXT, Order.RESET):
                 self._history.add(stamp_ns, _Past(frame))
         ready = added.frame_set
-        if ready is None:
-            return None
-        self._counts["sets"] += 1
-        self._last_set_ns = received_ns
-        for name, stamped in zip(ready.cameras, ready.frames, strict=True):
-            self.camera_health[name].offset_ns = stamped.stamp_ns - ready.stamp_ns
-        if not self._grid.accept(ready.stamp_ns):
-            self._counts["thinned"] += 1
-            return None
-        self._history.mark(ready.stamp_ns, _Past(ready.frames[0].frame))
+        if ready is not None:
+            self._history.mark(ready.stamp_ns, _Past(ready.frames[0].frame))
         return ready
 
     def add_joint_state(
         self, topic: str, stamp_ns: int, names: Sequence[str], positions: Sequence[float], received_ns: int
     ) -> None:
-        """Take a joint state message. One that cannot be used is told in the topic's status.
-
-        Args:
-            topic: where it came from.
-            stamp_ns: header stamp, ns.
-            names: joint names.
-            positions: positions in the same order, rad or m.
-            received_ns: when it was received, ns on the ROS clock.
-
-        Raises:
-            KeyError: if the topic is not one of `joint_topics`.
-        """
-        health = self.joint_health[topic]
-        try:
-            order = self._joints[topic].add(stamp_ns, names, positions)
-        except ObservationError as error:
-            health.fault = str(error)
-            health.arrived(None, stamp_ns, received_ns)
-            return
-        if order is not None:
-            health.fault = None
-            health.arrived(order, stamp_ns, received_ns)
+        """Take a joint state message; see `MatchedStreams.add_joint_state`."""
+        self._streams.add_joint_state(topic, stamp_ns, names, positions, received_ns)
 
     def build(self, frames: FrameSet[Frame], now_ns: int) -> Observation | Refusal:
         """Make the observation of a set that `add_frame` gave.
@@ -201,9 +161,7 @@ class ObservationBuilder:
 
     def statuses(self, now_ns: int) -> tuple[Status, ...]:
         """State of every camera, every source of joint states, and the observations themselves."""
-        cameras = [health.status(now_ns) for health in self.camera_health.values()]
-        joints = [health.status(now_ns) for health in self.joint_health.values()]
-        return (*cameras, *joints, self._status(now_ns))
+        return (*self._streams.statuses(now_ns), self._status(now_ns))
 
     def _build(self, frames: FrameSet[Frame], now_ns: int) -> Observation:
         for name, stamped in zip(frames.cameras, frames.frames, strict=True):
@@ -214,22 +172,16 @@ class ObservationBuilder:
                     f"{self._limits.max_ahead_ns * MS:g} ms ahead of the ROS clock.",
                     remedy="Check the camera's clock and link, and whether this machine keeps up.",
                 )
-        state = self._state(frames.stamp_ns)
+        state = self._streams.state(frames.stamp_ns)
         history = self._history.pick(frames.stamp_ns)
         if history is None:
             raise ObservationError(
                 f"Camera {self._first}: its frames do not reach back far enough without a gap for the model's history.",
                 remedy="Wait half a second after the start; if it stays, check the camera's rate.",
             )
-        pictures = [self._rgb(name, stamped.frame) for name, stamped in zip(frames.cameras, frames.frames, strict=True)]
-        for name, stamped in zip(frames.cameras, frames.frames, strict=True):
-            health = self.camera_health[name]
-            health.used(stamped.frame)
-            if health.frozen:
-                raise ObservationError(
-                    f"Camera {name} is frozen: its frames repeat while their stamps move.",
-                    remedy="Restart the camera's driver; in a simulation turn this check off.",
-                )
+        named = zip(frames.cameras, frames.frames, strict=True)
+        pictures = [self._streams.rgb(name, stamped.frame) for name, stamped in named]
+        self._streams.refuse_frozen(frames)
         if not isinstance(history[-1].frame.content, np.ndarray):
             history[-1].frame.content = self._history_picture(pictures[0])
         return Observation(
@@ -243,39 +195,18 @@ class ObservationBuilder:
             state=state,
         )
 
-    def _state(self, stamp_ns: int) -> NDArray[np.float64]:
-        parts = [buffer.at(stamp_ns) for buffer in self._joints.values()]
-        return np.concatenate(parts)[self._columns]
-
-    def _rgb(self, name: str, frame: Frame) -> NDArray[np.uint8]:
-        """The frame in RGB; whether that works is the camera's health."""
-        camera, health = self._cameras[name], self.camera_health[name]
-        try:
-            picture = frame.to_rgb(camera.topic)
-            height, width = picture.shape[:2]
-            if not camera.accepts(width, height):
-                sizes = ", ".join(f"{w}x{h}" for w, h in camera.sizes)
-                raise ImageError(
-                    f"Topic {camera.topic}: frames are {width}x{height}, expected {sizes}.",
-                    remedy=f"Set camera '{name}' to that resolution, or the profile to the camera's.",
-                )
-        except ImageError as error:
-            health.fault = str(error)
-            raise
-        health.fault = None
-        return picture
-
     def _picture(self, past: _Past) -> NDArray[np.uint8]:
         if not isinstance(past.content, np.ndarray):
-            past.content = self._history_picture(self._rgb(self._first, past.content))
+            past.content = self._history_picture(self._streams.rgb(self._first, past.content))
         return past.content
 
     def _history_picture(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return history_frame(rgb, self._spec.history_resize, self._spec.history_size)
 
     def _status(self, now_ns: int) -> Status:
-        values: dict[str, float | int | str] = dict(self._counts)
-        if self._last_set_ns is None or now_ns - self._last_set_ns > self._limits.missing_after_ns:
+        values: dict[str, float | int | str] = {**self._streams.counts, **self._counts}
+        last_ns = self._streams.last_set_ns
+        if last_ns is None or now_ns - last_ns > self._limits.missing_after_ns:
             return Status("observation", Level.ERROR, "no complete set of frames", values)
         if isinstance(self._last, Refusal):
             return Status("observation", Level.ERROR, self._last.reason, values)

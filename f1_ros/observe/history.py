@@ -37,17 +37,21 @@ class FrameGrid:
 
     Args:
         step_ns: the model's step, ns.
+
+    Attributes:
+        skipped: steps without a frame before the one accepted last.
     """
 
     def __init__(self, step_ns: int) -> None:
         self._step_ns = step_ns
         self._point_ns: float | None = None
         self._last_ns = 0
+        self.skipped = 0
 
     def accept(self, stamp_ns: int) -> bool:
         """Whether the frame of this stamp is the one of its step; decided at once. A stamp set back starts anew."""
         if self._point_ns is None or stamp_ns <= self._last_ns:
-            self._point_ns, self._last_ns = float(stamp_ns), stamp_ns
+            self._point_ns, self._last_ns, self.skipped = float(stamp_ns), stamp_ns, 0
             return True
         # The next frame will be nearer to the point if the point lies more than half a frame ahead.
         reach = min(self._step_ns, stamp_ns - self._last_ns) / 2
@@ -55,6 +59,7 @@ class FrameGrid:
         steps = (stamp_ns - self._point_ns + reach) // self._step_ns
         if steps < 1:
             return False
+        self.skipped = int(steps) - 1
         self._point_ns += steps * self._step_ns
         self._point_ns += FOLLOW * (stamp_ns - self._point_ns)
         return True

@@ -63,10 +63,29 @@ def test_commands_outlive_perception_and_nothing_outlives_the_commands(tmp_path:
     assert ends == {"sim_node", "action_node"}
 
 
+def test_a_recorder_comes_on_request_and_records_what_the_policy_sees(tmp_path: Path) -> None:
+    system = franka(FrankaOptions(sim=True, policy=str(tmp_path), record="data/live", instruction="pick"))
+    assert executables(system)[-1] == "recorder_node"
+    assert parameters(system, "recorder_node") == {
+        "use_sim_time": True,
+        "profile": "franka",
+        "dataset": str(Path("data/live").absolute()),
+        "policy": str(tmp_path),
+        "cameras": "",
+        "instruction": "pick",
+    }
+    alone = franka(FrankaOptions(record="~/data"))
+    assert executables(alone) == ["action_node", "recorder_node"]
+    assert parameters(alone, "recorder_node")["dataset"] == str(Path("~/data").expanduser())
+    assert parameters(alone, "recorder_node")["policy"] == ""
+    assert [p.name for p in system.processes if p.on_exit is OnExit.END_SYSTEM] == ["sim_node", "action_node"]
+
+
 def test_every_executable_is_a_module_and_a_console_script() -> None:
     scripts = (REPO / "setup.py").read_text()
     apart, together = (
-        franka(FrankaOptions(sim=True, policy=str(REPO), teleop=True, one_process=one)) for one in (False, True)
+        franka(FrankaOptions(sim=True, policy=str(REPO), teleop=True, one_process=one, record="x"))
+        for one in (False, True)
     )
     for process in (*apart.processes, *together.processes):
         assert importlib.util.find_spec(f"f1_ros.nodes.{process.executable}") is not None

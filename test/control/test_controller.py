@@ -112,6 +112,23 @@ def test_grippers_are_told_on_change_only() -> None:
     assert rig.controller.gripper_commanded == {"gripper": 0.0}
 
 
+def test_when_mode_and_gripper_were_commanded_is_known() -> None:
+    rig = Rig()
+    rig.tick(3)
+    assert (rig.controller.mode_ns, rig.controller.gripper_commanded_ns) == (0, {"gripper": 0})
+    rig.start(Mode.POLICY)
+    since = rig.controller.mode_ns
+    rig.tick(15)
+    rig.chunk(READY, gripper=0.0)
+    rig.tick()
+    told = rig.now_ns
+    rig.tick(20)
+    assert 0 < rig.controller.mode_ns == since < told
+    assert rig.controller.gripper_commanded_ns == {"gripper": told}
+    assert rig.ask(Mode.HOLD).success
+    assert rig.controller.mode_ns == rig.now_ns
+
+
 def test_the_controller_tells_what_status_needs() -> None:
     rig = Rig()
     assert rig.controller.commanded is None

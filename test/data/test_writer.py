@@ -218,6 +218,20 @@ def test_what_does_not_fit_names_the_frame(tmp_path: Path) -> None:
             writer.save_episode()
 
 
+def test_further_columns_are_written_as_declared(tmp_path: Path) -> None:
+    about = Description(10, "arm", ("a",), ("a",), {}, "image", {"mode": "int64", "source": "string"})
+    with DatasetWriter(tmp_path / "set", about) as writer:
+        for i, source in enumerate(("hold", "teleop")):
+            writer.add_frame(np.array([i]), np.array([i]), {}, "pick", {"mode": i, "source": source})
+        for wrong in ({}, {"mode": 1, "source": 2}, {"mode": 1, "source": "hold", "more": 3}):
+            with pytest.raises(DataError, match="Frame 2 of episode 0: columns are"):
+                writer.add_frame(np.zeros(1), np.zeros(1), {}, "pick", wrong)
+        writer.save_episode()
+    dataset = LeRobotDataset(tmp_path / "set")
+    assert dataset.numbers(0, "mode").tolist() == [0, 1]
+    assert pq.read_table(tmp_path / "set/data/chunk-000/file-000.parquet")["source"].to_pylist() == ["hold", "teleop"]
+
+
 def test_folders_and_descriptions_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other/thesis.txt").write_text("mine")

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from f1_msgs.msg import ActionChunk, ControlStatus
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
 from rclpy.action.graph import get_action_client_names_and_types_by_node, get_action_server_names_and_types_by_node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 
 from f1_ros.bringup import FrankaOptions
 from f1_ros.engine.policy import PolicyFile, save_policy_file
@@ -23,6 +24,12 @@ from f1_ros.robots.profile import load_profile
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "interfaces.md"
 RELIABLE = {"sensor": False, "joint history": False, "command": True, "observation": True}
+KINDS = {
+    f"{package}/msg/{kind.__name__}": kind
+    for package, kind in (
+        ("sensor_msgs", Image), ("sensor_msgs", JointState), ("f1_msgs", ControlStatus), ("f1_msgs", ActionChunk)
+    )
+}  # fmt: skip
 STANDARD_TOPICS = {"/rosout", "/parameter_events", "/diagnostics", "/clock"}
 STANDARD_PARAMETERS = {"autostart", "use_sim_time", "start_type_description_service"}
 
@@ -94,8 +101,20 @@ def start(ros: Any, node: str, folder: Path) -> None:
         (folder / "policy").mkdir()
         save_policy_file(PolicyFile(SPEC, (False,) * 8), folder / "policy")
         ros.start(node, policy=str(folder / "policy"))
+    elif node == "recorder_node":
+        ros.start(node, dataset=str(folder / "dataset"))
     else:
         ros.start(node)
+
+
+def stand_in_for_the_robot(ros: Any, node: str) -> None:
+    """Some nodes wait for what they listen to: the action node commands nothing, the recorder subscribes to nothing."""
+    if node == "action_node":
+        ros.node.create_publisher(JointState, "/franka/joint_states", SENSOR)
+    if node == "recorder_node":
+        for direction, name, kind in section(node).endpoints:
+            if direction == "subscribes":
+                ros.node.create_publisher(KINDS[kind], name, SENSOR)
 
 
 def graph(ros: Any, node: str) -> set[tuple[str, str, str]]:
@@ -142,11 +161,12 @@ def bounds(descriptor: Any) -> str:
     return ""
 
 
-@pytest.mark.parametrize("node", ["action_node", "observation_node", "policy_node", "sim_node", "expert_node"])
+@pytest.mark.parametrize(
+    "node", ["action_node", "observation_node", "policy_node", "sim_node", "expert_node", "recorder_node"]
+)
 def test_a_running_node_has_what_its_tables_say(ros: Any, tmp_path: Path, node: str) -> None:
     says = section(node)
-    if node == "action_node":  # it commands nothing before the robot is there
-        ros.node.create_publisher(JointState, "/franka/joint_states", SENSOR)
+    stand_in_for_the_robot(ros, node)
     start(ros, node, tmp_path)
 
     def there() -> bool:
@@ -168,7 +188,7 @@ def test_a_running_node_has_what_its_tables_say(ros: Any, tmp_path: Path, node: 
         assert own.qos_profile.durability == DurabilityPolicy.VOLATILE, name
 
     has = ask_parameters(ros, node)
-    given = {"policy"} if node == "observation_node" else set()
+    given = {"observation_node": {"policy"}, "recorder_node": {"dataset"}}.get(node, set())
     for name, (value, descriptor) in has.items():
         row = says.parameters[name]
         assert name in given or row["default"] == written(value), name

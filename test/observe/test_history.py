@@ -147,3 +147,11 @@ def test_a_history_always_rises_to_the_observation_within_the_tolerance(gaps: li
         assert all(a < b for a, b in pairwise(history))
         for past, offset in zip(history, OFFSETS, strict=True):
             assert abs(past - (stamp + 50 * offset)) <= 75
+
+
+def test_steps_without_a_frame_are_counted() -> None:
+    grid = FrameGrid(STEP)
+    accepted = [(k, grid.skipped) for k in (0, 1, 3, 6, 7) if grid.accept(k * STEP)]
+    assert accepted == [(0, 0), (1, 0), (3, 1), (6, 2), (7, 0)]
+    assert grid.accept(0)  # set back: a new grid
+    assert grid.skipped == 0

@@ -59,12 +59,10 @@ def test_every_arm_becomes_a_policy_that_differs_in_what_it_says(study_file: Pat
     folder = run(study_file)
     policies = {name: policy_folder(folder, name, 1) for name in ARMS}
     files = {name: json.loads((policy / "policy.json").read_text()) for name, policy in policies.items()}
-    networks = {name: json.loads((policy / "config.json").read_text()) for name, policy in policies.items()}
+    networks = {n: json.loads((p / "config.json").read_text())["gen_expert_config"] for n, p in policies.items()}
     assert {name for name, file in files.items() if not file["foresight"]} == {"history", "neither", "few"}
-    assert {n for n, c in networks.items() if not c["gen_expert_config"]["use_history"]} == {"neither"}
-    assert {n for n, c in networks.items() if not c["gen_expert_config"].get("action_sees_history", True)} == {
-        "through"
-    }
+    assert {n for n, c in networks.items() if not c["use_history"]} == {"neither"}
+    assert {n for n, c in networks.items() if not c.get("action_sees_history", True)} == {"through"}
     assert files["prefix"]["spec"]["trained_prefix_steps"] == 2
     assert open_engine(policies["through"]).spec.name == "tiny"
 
