@@ -18,8 +18,8 @@ from f1_ros.engine.protocol import Array, Foresight, ForesightUse, InferenceResu
 from f1_ros.errors import CheckpointError, ConfigError, EngineError
 from f1_ros.model.checkpoint import load_policy_network
 from f1_ros.model.config import KeypointConvConfig
-from f1_ros.model.f1 import Prefix
 from f1_ros.model.language import LanguageTokenizer
+from f1_ros.model.phases import Prefix
 from f1_ros.observe.normalise import Normaliser
 from f1_ros.observe.observation import Observation
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from f1_ros.data.samples import Sample, SampleLoader
-from f1_ros.model.f1 import Prefix
+from f1_ros.model.phases import Prefix
 from f1_ros.train.batches import Batches, Draws
 from f1_ros.train.finetune_config import ForesightConfig
 from f1_ros.train.objective import Objective

@@ -86,7 +86,7 @@ class PolicyRun:
         self._sums: dict[str, Tensor] = {}
         self._summed = self._eager = 0
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._blocks = 0
         self._began = self._saved = time.monotonic()
         losses.train()

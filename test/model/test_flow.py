@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from f1_ros.model.f1 import F1Model, Prefix
+from f1_ros.model.f1 import F1Model
 from f1_ros.model.flow import integrate, step_times, time_embedding
 from f1_ros.model.losses import flow_loss, noised, sample_time
+from f1_ros.model.phases import Prefix
 
 Build = Callable[..., F1Model]
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from f1_ros.errors import ConfigError
 from f1_ros.model.config import KeypointConvConfig
-from f1_ros.model.f1 import F1Model, Prefix
+from f1_ros.model.f1 import F1Model
+from f1_ros.model.phases import Prefix
 from f1_ros.model.towers import KeypointTower
 
 Build = Callable[..., F1Model]

@@ -14,8 +14,9 @@ from f1_ros.engine import open_engine
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import ConfigError
 from f1_ros.model.config import F1Config
-from f1_ros.model.f1 import F1Model, TrainOutputs
+from f1_ros.model.f1 import F1Model
 from f1_ros.model.losses import flow_loss, sample_time
+from f1_ros.model.phases import TrainOutputs
 from f1_ros.observe.observation import Observation
 from f1_ros.train.belt import BeltRun
 from f1_ros.train.policy import PolicyLosses, PolicyTraining
