@@ -90,6 +90,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.set_defaults(run=_evaluate)
     ablate.add_parser(commands)
 
+    foresight = commands.add_parser("foresight", help="draw what a policy foresees in an episode, and what came")
+    foresight.add_argument("--policy", type=Path, required=True, metavar="DIR", help="policy directory")
+    foresight.add_argument("--out", type=Path, required=True, metavar="FILE", help="picture to write, .png")
+    foresight.add_argument("--seed", type=int, default=0, metavar="S", help="of the episode (default 0)")
+    foresight.add_argument("--rows", type=int, default=6, metavar="N", help="instants, at most (default 6)")
+    foresight.add_argument(
+        "--config", type=Path, help="belt configuration (default: the packaged config/sim/belt.yaml)"
+    )
+    foresight.set_defaults(run=_foresight)
+
+
+def _foresight(args: argparse.Namespace) -> int:
+    from f1_ros.errors import ConfigError
+    from f1_ros.sim.config import load_belt_config
+    from f1_ros.sim.evaluate import EvaluationSettings
+    from f1_ros.sim.foresight_sheet import draw_foresight
+
+    if args.rows < 1:
+        raise ConfigError(f"--rows is {args.rows}.", remedy="Give 1 or more.")
+    settings = EvaluationSettings(args.policy, episodes=1, seed=args.seed, belt=load_belt_config(args.config))
+    rows = draw_foresight(settings, args.out, rows=args.rows)
+    print(f"{args.out}: {rows} instants")
+    return 0
+
 
 def _record(args: argparse.Namespace) -> int:
     from f1_ros.sim.config import load_belt_config

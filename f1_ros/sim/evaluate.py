@@ -306,21 +306,30 @@ class _Runs:
         )
 
 
-def open_runner(world: BeltWorld, settings: EvaluationSettings, profile: RobotProfile) -> PolicyRunner:
-    """Open the policy of the settings in a world.
+def open_policy(settings: EvaluationSettings) -> Engine:
+    """Open the policy of the settings, warmed up.
 
     Raises:
-        ConfigError: if the settings name no policy, or it does not fit the world. CheckpointError: as open_engine.
+        ConfigError: if the settings name no policy. CheckpointError: as open_engine.
     """
     if settings.policy is None:
         raise ConfigError("No policy is given.", remedy="Give --policy DIR.")
     from f1_ros.engine import open_engine
 
-    engine: Engine = open_engine(settings.policy, threads=settings.threads, foresight=settings.foresight)
+    engine = open_engine(settings.policy, threads=settings.threads, foresight=settings.foresight)
     engine.warm_up()
+    return engine
+
+
+def open_runner(world: BeltWorld, settings: EvaluationSettings, profile: RobotProfile) -> PolicyRunner:
+    """Open the policy of the settings in a world.
+
+    Raises:
+        ConfigError: as `open_policy`, or if the policy does not fit the world. CheckpointError: as open_engine.
+    """
     return PolicyRunner(
         world,
-        engine,
+        open_policy(settings),
         profile,
         delay_s=settings.delay_s,
         near_delay_s=settings.near_delay_s,

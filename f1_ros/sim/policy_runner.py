@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ from f1_ros.control.arbiter import Mode
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.control.controller import Controller
 from f1_ros.engine.committed import committed_actions
-from f1_ros.engine.protocol import Array, Engine
+from f1_ros.engine.protocol import Array, Engine, InferenceResult
 from f1_ros.errors import ConfigError, PolicyStoppedError, SimulationError
 from f1_ros.observe.observation import Observation
 from f1_ros.observe.preprocess import camera_tensor, history_frame
@@ -56,6 +57,7 @@ class PolicyRunner:
             all take effect together.
         replan_steps: steps of 50 ms between two inferences, if the delay is not longer.
         instruction: the policy's own default if None.
+        on_result: called with each observation and what the engine made of it.
 
     Raises:
         ConfigError: if the policy does not fit the world, or delay or replanning are out of range.
@@ -71,6 +73,7 @@ class PolicyRunner:
         near_delay_s: float | None = None,
         replan_steps: int = 3,
         instruction: str | None = None,
+        on_result: Callable[[Observation, InferenceResult], None] | None = None,
     ) -> None:
         spec = engine.spec
         if spec.robot != profile.name or round(spec.step_s * 1e9) != STEP_NS:
@@ -93,7 +96,7 @@ class PolicyRunner:
                 remedy="Give 1 or more steps, at most the chunk's.",
             )
         self._world, self._engine, self._profile = world, engine, profile
-        self._spec = spec
+        self._spec, self._on_result = spec, on_result
         self._delay_ns = _ticks_ns(delay_s)
         self._near_delay_ns = None if near_delay_s is None else _ticks_ns(near_delay_s)
         self._replan_steps = replan_steps
@@ -194,6 +197,8 @@ class PolicyRunner:
             on_near=near.append if ahead else None,
         )
         latency = time.perf_counter() - began
+        if self._on_result is not None:
+            self._on_result(observation, result)
         self._chunks += 1
         self.latencies_ms.append(latency * 1e3)
         return (self._chunk(now, near[0]) if near else None), self._chunk(now, result.actions)
