@@ -32,7 +32,8 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def torchcodec(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
-    """A stand-in with the calls of torchcodec's VideoDecoder that we make; no build of it goes with our torch."""
+    """A stand-in with the calls of torchcodec's VideoDecoder that we make: FFmpeg's libraries, which the real one needs,
+    are not everywhere."""
     module = types.ModuleType("torchcodec.decoders")
 
     class VideoDecoder:
@@ -58,7 +59,8 @@ def levels(pictures: list[np.ndarray]) -> list[int]:
     return [int(p[20, 10, 0]) for p in pictures]
 
 
-def test_without_torchcodec_pyav_decodes(file: Path) -> None:
+def test_without_torchcodec_pyav_decodes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "_torchcodec", lambda: None)
     opened = open_video(file)
     assert isinstance(opened, AvVideo)
     assert levels(opened.frames([0.0, 0.7, 1.9], 0.05)) == pytest.approx([grey(0, i) for i in (0, 7, 19)], abs=1)
@@ -148,6 +150,23 @@ def test_with_torchcodec_it_decodes_and_gives_the_same(file: Path, torchcodec: t
         opened.frames([2.0], 0.05)
     with pytest.raises(DataError, match=r"no frame at 0\.3400 s: the nearest is at 0\.3000 s"):
         opened.frames([0.34], 0.02)
+
+
+@pytest.mark.skipif(video._torchcodec() is None, reason="torchcodec is not installed; docs/dependencies.md has how")
+@given(frames=st.sets(st.integers(0, 39), min_size=1), shift=st.floats(-0.04, 0.04))
+def test_the_real_torchcodec_gives_the_same(
+    frames: set[int], shift: float, encodings: dict[str, tuple[Path, list[np.ndarray]]]
+) -> None:
+    ascending = sorted(frames)
+    times = [max(0.0, frame / FPS + shift) for frame in ascending]
+    for path, whole in encodings.values():
+        opened = open_video(path)
+        assert isinstance(opened, TorchcodecVideo)
+        for rgb, frame in zip(opened.frames(times, 0.05), ascending, strict=True):
+            np.testing.assert_array_equal(rgb, whole[frame])
+        with pytest.raises(DataError, match="no frame at 4"):
+            opened.frames([4.0], 0.05)
+        opened.close()
 
 
 def test_a_torchcodec_that_does_not_load_is_said_once_and_pyav_decodes(
