@@ -1,7 +1,7 @@
 # make setup   .venv with everything that a machine without ROS needs (the other targets do it first)
 # make demo    simulated Franka at the belt: teleoperation, then the policy; leaves demo_out/
 # make test    ruff, mypy, unit tests, then tests with real ROS processes
-# make bench   benchmarks beside the running demo, into bench/results/
+# make bench   benchmarks beside the running demo, of the loader and of training, into bench/results/
 # make train-belt   the belt policy from nothing into runs/belt; goes on where it was stopped
 
 PYTHON ?= python3.11
@@ -50,6 +50,8 @@ demo: setup
 
 bench: setup
 	$(BIN)/python bench/system.py --headless $(if $(EPISODES),--episodes $(EPISODES)) $(if $(JSON),--json $(JSON))
+	$(BIN)/python bench/loader.py
+	$(BIN)/python bench/training.py
 
 train-belt: setup
 	$(BIN)/f1-ros train belt --out runs/belt
