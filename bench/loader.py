@@ -116,6 +116,12 @@ def measured(work: Callable[[], None], samples: int) -> Speed:
     return Speed(samples / wall, cpu / samples * 1e3)
 
 
+def each(pool: ThreadPoolExecutor, work: Callable[[tuple[int, int]], None], places: list[tuple[int, int]]) -> None:
+    """Do some work at each place."""
+    for _ in pool.map(work, places):
+        pass
+
+
 def compare(path: Path, case: Case, threads: int, samples: int, rounds: int) -> list[tuple[Speed, Speed]]:
     """Speed of the loader and of reading alone, in each round."""
     spec = case.spec()
@@ -131,12 +137,9 @@ def compare(path: Path, case: Case, threads: int, samples: int, rounds: int) -> 
 
     def read(place: tuple[int, int]) -> None:
         episode, frame = place
+        past = [max(0, frame + offset) for offset in spec.history_offsets]
         last = int(dataset.episodes.lengths[episode]) - 1
-        frames = [
-            *(max(0, frame + offset) for offset in spec.history_offsets),
-            min(last, frame + spec.foresight_offset),
-        ]
-        dataset.pictures(episode, spec.cameras[0], frames)
+        dataset.pictures(episode, spec.cameras[0], [*past, min(last, frame + spec.foresight_offset)])
         for key in spec.cameras[1:]:
             dataset.pictures(episode, key, [frame])
 
@@ -148,7 +151,7 @@ def compare(path: Path, case: Case, threads: int, samples: int, rounds: int) -> 
         for round_ in range(rounds + 1):
             with SampleLoader(source, BATCH, 0, threads) as loader:
                 loading = measured(functools.partial(load, loader), len(places))
-            reading = measured(lambda: list(pool.map(read, places)), len(places))
+            reading = measured(functools.partial(each, pool, read, places), len(places))
             if round_:  # the first is to warm up
                 found.append((loading, reading))
     return found

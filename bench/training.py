@@ -39,7 +39,7 @@ FLAT_MB = 5.0
 
 
 def tiny_policy(folder: Path) -> Path:
-    """A policy directory with a network of random weights that trains in milliseconds; the rest is the belt policy's."""
+    """A policy directory: a network of random weights that trains in milliseconds, the rest as of the belt policy."""
     tree = json.loads((BELT / "config.json").read_text(encoding="utf-8"))
     small = {
         "hidden_size": 16,

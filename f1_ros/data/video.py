@@ -129,7 +129,8 @@ class AvVideo:
             raise _no_frame(self._path, time_s, None)
         if abs(candidate[0] - time_s) > tolerance_s:
             raise _no_frame(self._path, time_s, candidate[0])
-        picture: Picture = self._to_rgb.reformat(candidate[1], format="rgb24").to_ndarray()
+        frame: Any = self._to_rgb.reformat(candidate[1], format="rgb24")
+        picture: Picture = frame.to_ndarray()
         return picture
 
 

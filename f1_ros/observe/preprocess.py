@@ -38,7 +38,8 @@ def camera_tensor(rgb: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     Raises:
         ConfigError: if the frame is not (H, W, 3) uint8, or so narrow that nothing of it would be left.
     """
-    return camera_tensors([rgb], size)[0]
+    tensor: NDArray[np.float32] = camera_tensors([rgb], size)[0]
+    return tensor
 
 
 def camera_tensors(pictures: Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.float32]:
@@ -78,7 +79,8 @@ def history_frame(
     Raises:
         ConfigError: if the frame is not (H, W, 3) uint8, or `crop` is not in 1 .. `resize`.
     """
-    return history_frames([rgb], resize, crop, at=[at] if at is not None else None)[0]
+    frame: NDArray[np.uint8] = history_frames([rgb], resize, crop, at=[at] if at is not None else None)[0]
+    return frame
 
 
 def history_frames(

@@ -32,8 +32,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def torchcodec(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
-    """A stand-in with the calls of torchcodec's VideoDecoder that we make: FFmpeg's libraries, which the real one needs,
-    are not everywhere."""
+    """A stand-in with the calls of torchcodec's VideoDecoder that we make: the real one needs FFmpeg's libraries."""
     module = types.ModuleType("torchcodec.decoders")
 
     class VideoDecoder:
