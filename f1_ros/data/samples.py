@@ -36,8 +36,6 @@ class SampleSpec:
         history_offsets: offsets of the history frames, oldest first, last 0.
         foresight_offset: offset of the frame to predict.
         chunk_size: steps in an action chunk; its first action is that of the sample's own frame.
-        state_key: key of the state.
-        action_key: key of the action.
         random_crop: whether history and target are cropped at random (all frames of a sample alike), as in training,
             or at the centre, as at run time.
     """
@@ -49,8 +47,6 @@ class SampleSpec:
     history_offsets: tuple[int, ...]
     foresight_offset: int
     chunk_size: int
-    state_key: str = "observation.state"
-    action_key: str = "action"
     random_crop: bool = False
 
     def __post_init__(self) -> None:

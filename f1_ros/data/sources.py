@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from f1_ros.data.embodiment import AnyEmbodiment
+from f1_ros.data.embodiment import ACTION_KEYS, STATE_KEYS, AnyEmbodiment
 from f1_ros.data.lerobot import CACHE_BYTES, LeRobotDataset
 from f1_ros.data.samples import Drawn, Sample, SampleSource, SampleSpec
 from f1_ros.data.video import Picture
@@ -95,7 +95,10 @@ class EpisodeSamples:
         self._episodes = np.array(episodes, np.int64)
         self._ends = np.cumsum(dataset.episodes.lengths[self._episodes])
         self._keys = tuple(config.cameras.get(key, key) for key in spec.cameras)
-        for key in (spec.state_key, spec.action_key, self._keys[0]):
+        transform = config.embodiment
+        self._state_keys = STATE_KEYS if transform is None else transform.state_keys
+        self._action_keys = ACTION_KEYS if transform is None else transform.action_keys
+        for key in (*self._state_keys, *self._action_keys, self._keys[0]):
             dataset.feature(key)
         self._present = np.array([key in dataset.cameras for key in self._keys])
         unknown = sorted(set(config.cameras) - set(spec.cameras))
@@ -174,19 +177,28 @@ class EpisodeSamples:
     def _vectors(
         self, episode: int, frame: int, steps: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        spec = self.spec
-        state = self.dataset.numbers(episode, spec.state_key)[frame]
-        actions = self.dataset.numbers(episode, spec.action_key)[steps]
-        for key, values in ((spec.state_key, state), (spec.action_key, actions)):
+        state = self._numbers(episode, frame, self._state_keys, frame)
+        actions = self._numbers(episode, frame, self._action_keys, steps)
+        transform = self._config.embodiment
+        if transform is not None:
+            state, actions = transform.state().to_robot(state), transform.action().to_robot(actions)
+        return np.asarray(state, np.float32), np.asarray(actions, np.float32)
+
+    def _numbers(
+        self, episode: int, frame: int, keys: tuple[str, ...], frames: int | NDArray[np.int64]
+    ) -> NDArray[np.floating[Any]]:
+        """Numbers of features at some frames, one feature after the other, for the sample of a frame."""
+        parts = []
+        for key in keys:
+            rows = self.dataset.numbers(episode, key)
+            values = rows.reshape(len(rows), -1)[frames]
             if not np.isfinite(values).all():
                 raise DataError(
                     f"{self.dataset.root}, episode {episode}, frame {frame}: {key} is not finite.",
                     remedy="Run `f1-ros data check` and remove the episode.",
                 )
-        transform = self._config.embodiment
-        if transform is not None:
-            state, actions = transform.state().to_robot(state), transform.action().to_robot(actions)
-        return np.asarray(state, np.float32), np.asarray(actions, np.float32)
+            parts.append(values)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 
 class Mixture:
