@@ -174,8 +174,8 @@ def main() -> int:
     """Run the benchmark; exit status as of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=int, default=8, help="demonstrations in each dataset (default 8)")
-    parser.add_argument("--samples", type=int, default=640, help="samples in a round (default 640)")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds (default 7)")
+    parser.add_argument("--samples", type=int, default=480, help="samples in a round (default 480)")
+    parser.add_argument("--rounds", type=int, default=11, help="rounds (default 11)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: one a core")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     args = parser.parse_args()
