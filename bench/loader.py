@@ -189,8 +189,13 @@ def main() -> int:
                 rounds = compare(paths[case.pictures, case.size], case, args.threads, args.samples, args.rounds)
                 found += results(case, rounds)
                 raw[case.name] = [[loading.per_s, reading.per_s] for loading, reading in rounds]
-        load = os.getloadavg()[0]
-        details = {"threads": args.threads, "batch": BATCH, "load_average_1_min": load, "samples_per_s_by_round": raw}
+        details = {
+            "threads": args.threads,
+            "batch": BATCH,
+            "nice": os.nice(0),
+            "load_average_1_min": os.getloadavg()[0],
+            "samples_per_s_by_round": raw,
+        }
         report = Report("make bench", found, details)
         report.print_table()
         report.write(args.out / "loader.json")
