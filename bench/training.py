@@ -154,6 +154,7 @@ def main() -> int:
             rows, seen = train(folder / "demos", folder / "run", settings)
             found += memory(seen, rows)
         details = {
+            "nice": os.nice(0),
             "load_average_1_min": os.getloadavg()[0],
             "tiny_memory_mb_by_step": seen[:: max(len(seen) // 100, 1)],
         }
