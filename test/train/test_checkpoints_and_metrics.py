@@ -6,6 +6,7 @@ import json
 import math
 import resource
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tqdm import TMonitor
 
 from f1_ros.errors import CheckpointError, TrainingError
 from f1_ros.train import checkpoints as module
@@ -132,13 +134,18 @@ def test_a_disk_that_fills_up_leaves_the_older_ones(kept: Checkpoints) -> None:
     assert kept.steps() == [10, 20, 30]
 
 
-# TensorBoard writes in a thread of its own, which says that it ends by an exception before it is asked for it.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_metrics_that_do_not_fit_stop_the_run_with_a_remedy(tmp_path: Path) -> None:
+def test_metrics_that_do_not_fit_stop_the_run_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # TensorBoard writes in a thread of its own, which dies of it; that is told by what is asked of it next.
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    before = set(threading.enumerate())
     with files_of_at_most(100), MetricsLog(tmp_path, 0, 5, quiet=True) as log:
         log.write("train", 1, {"loss": 0.5})
         with pytest.raises(TrainingError, match=r"metrics.jsonl or .* cannot be written .*Make room"):
             log.write("train", 2, {"loss": 0.5, "text": "x" * 100})
+    for thread in set(threading.enumerate()) - before:
+        if not isinstance(thread, TMonitor):
+            thread.join(10.0)
+            assert not thread.is_alive()
     assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1]
 
 
