@@ -1,7 +1,7 @@
 # make setup   .venv with everything that a machine without ROS needs (the other targets do it first)
 # make demo    simulated Franka at the belt: teleoperation, then the policy; leaves demo_out/
 # make test    ruff, mypy, unit tests, then tests with real ROS processes
-# make bench   simulated episodes a second, then benchmarks beside the running demo; into bench/results/
+# make bench   simulated episodes a second, the running demo, the loader and training; into bench/results/
 # make libero  LIBERO's simulator in an environment of its own (2.1 GB), for `f1-ros libero eval`
 # make train-belt   the belt policy from nothing into runs/belt; goes on where it was stopped
 
@@ -53,6 +53,8 @@ demo: setup
 bench: setup
 	$(BIN)/python bench/pool.py
 	$(BIN)/python bench/system.py --headless $(if $(EPISODES),--episodes $(EPISODES)) $(if $(JSON),--json $(JSON))
+	$(BIN)/python bench/loader.py
+	$(BIN)/python bench/training.py
 
 libero: $(LIBERO_VENV)/.installed
 
@@ -60,10 +62,6 @@ $(LIBERO_VENV)/.installed: .ci/libero $(wildcard .ci/requirements/libero*.txt)
 	@.ci/libero
 	@touch $@
 
-# Freed memory is kept, not given back: that doubles the speed of training with torch on a CPU.
-train-belt: export MALLOC_MMAP_THRESHOLD_ = 1073741824
-train-belt: export MALLOC_TRIM_THRESHOLD_ = 1073741824
-train-belt: export MALLOC_TOP_PAD_ = 268435456
 train-belt: setup
 	$(BIN)/f1-ros train belt --out runs/belt
 	$(BIN)/f1-ros sim eval --policy runs/belt/policy --episodes 100 --seed 1 --belt-speed 0.08 0.30 --delay 0.15 \

@@ -95,8 +95,10 @@ def run_config(args: argparse.Namespace) -> int:
         return 0
     if args.out is None:
         raise ConfigError("--out is missing.", remedy="Name the folder of the run, such as runs/mine.")
+    from f1_ros.train.allocator import keep_freed_memory
     from f1_ros.train.finetune import FineTuneRun
 
+    keep_freed_memory()
     policy = FineTuneRun(config, args.out, quiet=args.quiet).run(previous=args.resume_previous)
     if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
         print(f"policy written to {policy}", flush=True)
@@ -117,8 +119,10 @@ def _report(config: Path, out: Path) -> Report:
 
 def run_belt(args: argparse.Namespace) -> int:
     """Run the phases that are asked for, in order."""
+    from f1_ros.train.allocator import keep_freed_memory
     from f1_ros.train.belt import BeltRun
 
+    keep_freed_memory()
     config = args.config or share_dir() / "config" / "train" / "belt.yaml"
     if not config.is_file():
         raise ConfigError(f"--config {config} is no file.", remedy="Give a training configuration.")

@@ -7,9 +7,9 @@ In the robot's terms joints are in rad, grippers in m of opening width (or 0 clo
 one gripper), in the order that the family's policies use. That order and those units are what `state_names` and
 `action_names` of a policy and of a robot's profile mean, so a policy trained through a transform runs on the profile.
 
-What is known of a family is written down here; what differs between its datasets, or is not known, has no default and
-must be given: `f1-ros data show` and `f1-ros data stats` show it. For your own robot: take the class that is nearest,
-change its names and its gripper, and add it to `AnyEmbodiment`.
+What is known of a family is written down here, with where it is from; what differs between its datasets, or is not
+known, has no default and must be given: `f1-ros data show` and `f1-ros data stats` show it. For your own robot: take
+the class that is nearest, change its names and its gripper, and add it to `AnyEmbodiment`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 from f1_ros.errors import ConfigError, DataError
 
 Array = NDArray[np.float64]
+STATE_KEYS = ("observation.state",)
+ACTION_KEYS = ("action",)
+"""Features whose numbers, one after the other, are state and action, unless an embodiment names others."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,16 @@ class Columns:
 class Embodiment(Protocol):
     """How state and action of a dataset are to be read."""
 
+    @property
+    def state_keys(self) -> tuple[str, ...]:
+        """Features whose numbers, one after the other, are the dataset's state."""
+        ...
+
+    @property
+    def action_keys(self) -> tuple[str, ...]:
+        """Features whose numbers, one after the other, are the dataset's action."""
+        ...
+
     def state(self) -> Columns:
         """Columns of the state."""
         ...
@@ -122,21 +135,25 @@ class _Joints(ABC):
     """Joint positions and grippers, state and action in one order.
 
     Attributes:
-        state_gripper, action_gripper: the grippers' ends in state and action, which often differ.
         joint_unit: unit of the dataset's joints.
         order: the dataset's place of each number, where its order is another.
+        state_keys, action_keys: see `Embodiment`.
     """
 
-    state_gripper: Ends
-    action_gripper: Ends
     joint_unit: Literal["rad", "deg"] = "rad"
     order: tuple[int, ...] = ()
+    state_keys: tuple[str, ...] = STATE_KEYS
+    action_keys: tuple[str, ...] = ACTION_KEYS
 
     @abstractmethod
     def _names(self) -> tuple[str, ...]: ...
 
     @abstractmethod
     def _width(self) -> float: ...
+
+    @abstractmethod
+    def _ends(self) -> tuple[Ends, Ends]:
+        """The grippers' ends in state and action."""
 
     def _read(self, ends: Ends) -> Columns:
         names = self._names()
@@ -145,15 +162,30 @@ class _Joints(ABC):
 
     def state(self) -> Columns:
         """Columns of the state."""
-        return self._read(self.state_gripper)
+        return self._read(self._ends()[0])
 
     def action(self) -> Columns:
         """Columns of the action."""
-        return self._read(self.action_gripper)
+        return self._read(self._ends()[1])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Franka(_Joints):
+class _OwnGrippers(_Joints):
+    """Joints with grippers that no two datasets number alike.
+
+    Attributes:
+        state_gripper, action_gripper: the grippers' ends in state and action, which often differ.
+    """
+
+    state_gripper: Ends
+    action_gripper: Ends
+
+    def _ends(self) -> tuple[Ends, Ends]:
+        return self.state_gripper, self.action_gripper
+
+
+@dataclass(frozen=True, kw_only=True)
+class Franka(_OwnGrippers):
     """Franka Panda or FR3: seven joints and the hand's width.
 
     The hand opens 0.08 m: each finger 0.04 m, and a GripperCommand's goal is half the width. For another hand change
@@ -181,7 +213,11 @@ _GENIE_NAMES = (
 
 @dataclass(frozen=True, kw_only=True)
 class _GenieArms(_Joints):
-    """Both arms of a Genie-1 with their grippers."""
+    """Both arms of a Genie-1 with their grippers.
+
+    Attributes:
+        width_m: how far a gripper opens, m.
+    """
 
     width_m: float
 
@@ -193,7 +229,7 @@ class _GenieArms(_Joints):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Genie1(_GenieArms):
+class Genie1(_GenieArms, _OwnGrippers):
     """AgiBot Genie-1: 16 numbers, left arm of 7, left gripper, right arm of 7, right gripper, as F1's own transform.
 
     Open: the grippers' unit (0-120 mm, 0-1 and 35-120 are all seen) and their width. Look at your dataset's range.
@@ -204,16 +240,34 @@ class Genie1(_GenieArms):
 
 @dataclass(frozen=True, kw_only=True)
 class AgiBot(_GenieArms):
-    """AgiBot's datasets, recorded on the Genie-1's arms: the same 16 numbers, none of which is cut off.
+    """AgiBot World (Alpha, Beta; grippers, not hands): the Genie-1's 16 numbers, none of which is cut off. 30 a second.
 
-    Datasets that keep both arms before both grippers need order [0..6, 14, 7..13, 15].
+    Its LeRobot conversions keep joints (left 7, right 7; rad) and grippers (left, right) in features of their own.
+    From AgiBot World's description of its files: the state is the gripper's opening in mm, the action is 0 for fully
+    open and 1 for fully closed. Names of the features: any4lerobot's agibot2lerobot and F1's own transform, which joins
+    them in the same order; LeRobot's port has `observation.state.` where these have `observation.states.`. An
+    instruction may be followed by " | " and the scene's description, which F1 cuts off and we do not.
+
+    Open: how far the gripper opens, `width_m`; an action is a share of it.
+
+    Attributes:
+        state_gripper: only where the state is not the opening in mm.
+        action_gripper: only where the action is not 0 open to 1 closed.
     """
 
     kind: Literal["agibot"] = "agibot"
+    order: tuple[int, ...] = (*range(7), 14, *range(7, 14), 15)
+    state_keys: tuple[str, ...] = ("observation.states.joint.position", "observation.states.effector.position")
+    action_keys: tuple[str, ...] = ("actions.joint.position", "actions.effector.position")
+    state_gripper: Ends | None = None
+    action_gripper: Ends = Ends(closed=1.0, open=0.0)
+
+    def _ends(self) -> tuple[Ends, Ends]:
+        return self.state_gripper or Ends(0.0, 1000.0 * self.width_m), self.action_gripper
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lift2(_Joints):
+class Lift2(_OwnGrippers):
     """ARX LIFT II: 14 numbers, left arm of 6, left gripper, right arm of 6, right gripper.
 
     X5 arms read 0 closed to about 5 open, 0.088 m. AC-one arms read negative, about -3.4 open; their width is open.
@@ -238,12 +292,15 @@ class _Tool:
     Attributes:
         state_names, action_names: the dataset's numbers (its info.json); the one named "gripper" is the gripper.
         state_gripper, action_gripper: its ends in state and action; None where there is none of that name.
+        state_keys, action_keys: see `Embodiment`.
     """
 
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]
     state_gripper: Ends | None
     action_gripper: Ends | None
+    state_keys: tuple[str, ...] = STATE_KEYS
+    action_keys: tuple[str, ...] = ACTION_KEYS
 
     def __post_init__(self) -> None:
         for what, names, ends in (
@@ -268,25 +325,63 @@ class _Tool:
         return {} if ends is None else {"gripper": (ends, 1.0)}
 
 
+_EULER = ("x", "y", "z", "roll", "pitch", "yaw")
+_AXIS_ANGLE = ("x", "y", "z", "axis_angle1", "axis_angle2", "axis_angle3")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Libero(_Tool):
-    """LIBERO. Open: its numbers and its gripper's ends differ between conversions; take them from the dataset."""
+    """LIBERO, a simulated Panda. 8 and 7 numbers; 10 or 20 a second, as the conversion says.
+
+    State: the tool's position (m), its rotation as axis times angle (rad), and both fingers' positions, 0 to 0.04 m and
+    0 to -0.04 m, which stay as they are. Action: what LIBERO's controller takes, motion and rotation in -1 to 1, and
+    the gripper. (openpi's `examples/libero`; any4lerobot's libero2lerobot and openx2lerobot, which call both fingers
+    "gripper".)
+
+    Open: the gripper's action. LIBERO's own is -1 open to 1 closed, and so it is in openpi's and libero2lerobot's
+    datasets: `{closed: 1.0, open: -1.0}`. OpenVLA's standard form, in which openx2lerobot's `*_no_noops` datasets and
+    F1's are, is 0 closed to 1 open: `{closed: 0.0, open: 1.0}`.
+    """
 
     kind: Literal["libero"] = "libero"
+    state_names: tuple[str, ...] = (*_AXIS_ANGLE, "finger1", "finger2")
+    action_names: tuple[str, ...] = (*_AXIS_ANGLE, "gripper")
+    state_gripper: Ends | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bridge(_Tool):
-    """Bridge (WidowX). Open, as for LIBERO: take names and gripper from the dataset."""
+    """BridgeData V2, a WidowX, as openx2lerobot's `bridge_orig_lerobot` has it. 8 and 7 numbers, 5 a second.
+
+    State: the tool's position (m), roll, pitch and yaw (rad), a number that is always 0, and the gripper, 0 closed to
+    about 1 open. Action: by how much the six change until the next frame (OpenVLA's and Octo's transforms replace the
+    commanded motion by the one that was reached), and the gripper, 0 closed or 1 open. (Octo's and OpenVLA's
+    `oxe_dataset_configs`; open-pi-zero's adapter for the state's gripper.)
+    """
 
     kind: Literal["bridge"] = "bridge"
+    state_names: tuple[str, ...] = (*_EULER, "pad", "gripper")
+    action_names: tuple[str, ...] = (*_EULER, "gripper")
+    state_gripper: Ends | None = Ends(0.0, 1.0)
+    action_gripper: Ends | None = Ends(0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fractal(_Tool):
-    """Fractal (RT-1). Open, as for LIBERO: take names and gripper from the dataset."""
+    """Fractal (RT-1), a Google robot, as openx2lerobot's `fractal20220817_data_lerobot` has it. 8 and 7 numbers, 3 a
+    second.
+
+    State: the tool's position in the base (m), its rotation as a quaternion x, y, z, w, and how far the gripper is
+    closed: 1 closed, 0 open. Action: motion (m), change of roll, pitch and yaw (rad), and the gripper, 0 closed or 1
+    open, which Octo's and OpenVLA's transforms make of the recorded "close" and "open". (Their `oxe_dataset_configs`;
+    SimplerEnv and open-pi-zero for the quaternion and the state's gripper.)
+    """
 
     kind: Literal["fractal"] = "fractal"
+    state_names: tuple[str, ...] = ("x", "y", "z", "rx", "ry", "rz", "rw", "gripper")
+    action_names: tuple[str, ...] = (*_EULER, "gripper")
+    state_gripper: Ends | None = Ends(closed=1.0, open=0.0)
+    action_gripper: Ends | None = Ends(0.0, 1.0)
 
 
 AnyEmbodiment = Franka | Genie1 | AgiBot | Lift2 | Libero | Bridge | Fractal

@@ -12,6 +12,7 @@ version 2.1 leave, would be read again and again for a few frames: their numbers
 
 from __future__ import annotations
 
+import math
 import tempfile
 import threading
 from collections import OrderedDict
@@ -93,7 +94,7 @@ class LeRobotDataset:
             raise DataError(f"{self.root}: feature {key} is no vector of numbers.", remedy="Choose another feature.")
         where = self.episodes[episode]
         values = np.asarray(self._rows(where, key, 0, where.length))
-        width = int(np.prod(feature.shape)) if feature.shape else 1
+        width = math.prod(feature.shape)
         if width != (1 if values.ndim == 1 else values.shape[1]):
             raise DataError(
                 f"{where.path}, episode {episode}: {key} has {1 if values.ndim == 1 else values.shape[1]} numbers in "

@@ -12,6 +12,7 @@ processes see together what one with the whole batch would see.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -35,8 +36,6 @@ class SampleSpec:
         history_offsets: offsets of the history frames, oldest first, last 0.
         foresight_offset: offset of the frame to predict.
         chunk_size: steps in an action chunk; its first action is that of the sample's own frame.
-        state_key: key of the state.
-        action_key: key of the action.
         random_crop: whether history and target are cropped at random (all frames of a sample alike), as in training,
             or at the centre, as at run time.
     """
@@ -48,8 +47,6 @@ class SampleSpec:
     history_offsets: tuple[int, ...]
     foresight_offset: int
     chunk_size: int
-    state_key: str = "observation.state"
-    action_key: str = "action"
     random_crop: bool = False
 
     def __post_init__(self) -> None:
@@ -106,18 +103,22 @@ class Sample:
     frame: int
 
 
+Drawn = tuple[int, np.random.Generator]
+"""A sample's index, and what everything random in it is drawn from."""
+
+
 class SampleSource(Protocol):
-    """Where samples come from. `sample` is called from several threads at once."""
+    """Where samples come from. `samples` is called from several threads at once."""
 
     def __len__(self) -> int:
         """Samples in an epoch."""
         ...
 
-    def sample(self, index: int, generator: np.random.Generator) -> Sample:
-        """Make sample `index` (0 .. len - 1); the same index and generator state give the same sample.
+    def samples(self, drawn: Sequence[Drawn]) -> list[Sample]:
+        """Make samples, each index 0 .. len - 1; the same index and generator state give the same sample.
 
         Raises:
-            DataError: naming file, episode and frame, if it cannot be read.
+            DataError: naming file, episode and frame, if one cannot be read.
         """
         ...
 
@@ -166,7 +167,8 @@ class SampleLoader:
         self._world = world
         self._prefetch = prefetch
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="samples")
-        self._ahead: dict[int, list[Future[Sample]]] = {}
+        self._at_once = max(1, batch_size // (2 * threads))  # samples in a task: few enough to share a batch evenly
+        self._ahead: dict[int, list[Future[list[Sample]]]] = {}
         self._started_at: float | None = None
         self.waited_s = 0.0
         """Time for which `batch` has waited for samples, s."""
@@ -204,7 +206,7 @@ class SampleLoader:
         for ahead in wanted:
             if ahead not in self._ahead:
                 self._ahead[ahead] = self._submit(ahead)
-        made = [future.result() for future in self._ahead.pop(step)]
+        made = [sample for future in self._ahead.pop(step) for sample in future.result()]
         self.waited_s += time.perf_counter() - begun
         self.samples += len(made)
         return made
@@ -224,15 +226,20 @@ class SampleLoader:
     def _elapsed_s(self) -> float:
         return 0.0 if self._started_at is None else time.perf_counter() - self._started_at
 
-    def _submit(self, step: int) -> list[Future[Sample]]:
+    def _submit(self, step: int) -> list[Future[list[Sample]]]:
         first = (step * self._world + self._rank) * self._batch_size
-        return [self._pool.submit(self._make, first + i) for i in range(self._batch_size)]
+        positions = range(first, first + self._batch_size)
+        parts = [positions[i : i + self._at_once] for i in range(0, self._batch_size, self._at_once)]
+        return [self._pool.submit(self._make, part) for part in parts]
 
-    def _make(self, position: int) -> Sample:
-        """Make the sample at a position of the endless order: epoch after epoch, each one shuffled."""
-        epoch, place = divmod(position, self._length)
-        index = shuffled(place, self._length, self._seed, epoch)
-        return self._source.sample(index, np.random.default_rng((self._seed, position)))
+    def _make(self, positions: range) -> list[Sample]:
+        """Make the samples at positions of the endless order: epoch after epoch, each one shuffled."""
+        drawn = []
+        for position in positions:
+            epoch, place = divmod(position, self._length)
+            index = shuffled(place, self._length, self._seed, epoch)
+            drawn.append((index, np.random.default_rng((self._seed, position))))
+        return self._source.samples(drawn)
 
 
 def shuffled(place: int, length: int, seed: int, epoch: int) -> int:

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from f1_ros.data.embodiment import AnyEmbodiment
+from f1_ros.data.embodiment import ACTION_KEYS, STATE_KEYS, AnyEmbodiment
 from f1_ros.data.lerobot import CACHE_BYTES, LeRobotDataset
-from f1_ros.data.samples import Sample, SampleSource, SampleSpec
+from f1_ros.data.samples import Drawn, Sample, SampleSource, SampleSpec
 from f1_ros.data.video import Picture
 from f1_ros.errors import ConfigError, DataError
-from f1_ros.observe.preprocess import BLACK, camera_tensor, history_frame
+from f1_ros.observe.preprocess import BLACK, camera_tensors, history_frames
 
 Split = Literal["train", "held_out", "all"]
 
@@ -52,6 +52,25 @@ class DatasetConfig:
             raise ConfigError(f"{self.path}: held_out is {self.held_out}.", remedy="Give a share from 0 to below 1.")
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What was read of a sample: the first camera's history and target, each camera's view, and the rest of `Sample`.
+
+    Attributes:
+        crop: where history and target are cropped, (down, right), each 0 to 1.
+    """
+
+    episode: int
+    frame: int
+    seen: list[Picture]
+    views: list[Picture]
+    crop: tuple[float, float]
+    state: NDArray[np.float32]
+    actions: NDArray[np.float32]
+    action_is_pad: NDArray[np.bool_]
+    instruction: str
+
+
 class EpisodeSamples:
     """Every frame of chosen episodes of a dataset as a sample.
 
@@ -76,8 +95,12 @@ class EpisodeSamples:
         self._episodes = np.array(episodes, np.int64)
         self._ends = np.cumsum(dataset.episodes.lengths[self._episodes])
         self._keys = tuple(config.cameras.get(key, key) for key in spec.cameras)
-        for key in (spec.state_key, spec.action_key, self._keys[0]):
+        transform = config.embodiment
+        self._state_keys = STATE_KEYS if transform is None else transform.state_keys
+        self._action_keys = ACTION_KEYS if transform is None else transform.action_keys
+        for key in (*self._state_keys, *self._action_keys, self._keys[0]):
             dataset.feature(key)
+        self._present = np.array([key in dataset.cameras for key in self._keys])
         unknown = sorted(set(config.cameras) - set(spec.cameras))
         if unknown:
             raise ConfigError(
@@ -88,23 +111,49 @@ class EpisodeSamples:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def sample(self, index: int, generator: np.random.Generator) -> Sample:
-        """As `SampleSource.sample` says."""
+    def samples(self, drawn: Sequence[Drawn]) -> list[Sample]:
+        """As `SampleSource.samples` says."""
+        spec = self.spec
+        read = [self._read(index, generator) for index, generator in drawn]
+        # Their pictures together: what is paid by call is paid once.
+        seen = [rgb for one in read for rgb in one.seen]
+        at = [one.crop for one in read for _ in one.seen]
+        frames = history_frames(seen, spec.history_resize, spec.history_size, at=at)
+        frames = frames.reshape(len(read), -1, *frames.shape[1:])
+        views = camera_tensors([rgb for one in read for rgb in one.views], spec.image_size)
+        images = views.reshape(len(read), -1, *views.shape[1:])
+        if not self._present.all():
+            images = np.full((len(read), len(self._keys), *views.shape[1:]), BLACK, np.float32)
+            images[:, self._present] = views.reshape(len(read), -1, *views.shape[1:])
+        return [
+            Sample(
+                images=images[i],
+                present=self._present,
+                history=frames[i, :-1],
+                target=frames[i, -1],
+                state=one.state,
+                actions=one.actions,
+                action_is_pad=one.action_is_pad,
+                instruction=one.instruction,
+                dataset=self.number,
+                episode=one.episode,
+                frame=one.frame,
+            )
+            for i, one in enumerate(read)
+        ]
+
+    def _read(self, index: int, generator: np.random.Generator) -> _Read:
+        """What a sample needs of the dataset."""
         if not 0 <= index < len(self):
             raise DataError(f"{self.dataset.root}: no sample {index} of {len(self)}.", remedy="Count samples from 0.")
+        spec, data = self.spec, self.dataset
         place = int(np.searchsorted(self._ends, index, side="right"))
         episode = int(self._episodes[place])
-        length = int(self.dataset.episodes.lengths[episode])
+        length = int(data.episodes.lengths[episode])
         frame = index - int(self._ends[place]) + length
-        return self._make(episode, frame, length, generator)
-
-    def _make(self, episode: int, frame: int, length: int, generator: np.random.Generator) -> Sample:
-        spec, data = self.spec, self.dataset
         past = [max(0, frame + offset) for offset in spec.history_offsets]
         seen = data.pictures(episode, self._keys[0], [*past, min(length - 1, frame + spec.foresight_offset)])
-        at = tuple(generator.random(2).tolist()) if spec.random_crop else (0.5, 0.5)
-        crops = [history_frame(rgb, spec.history_resize, spec.history_size, at=(at[0], at[1])) for rgb in seen]
-        present = np.array([key in data.cameras for key in self._keys])
+        others = [key for key, present in zip(self._keys[1:], self._present[1:], strict=True) if present]
         steps = np.arange(frame, frame + spec.chunk_size)
         state, actions = self._vectors(episode, frame, np.minimum(steps, length - 1))
         instruction = data.instruction(episode, frame).strip() or self._config.instruction
@@ -113,45 +162,43 @@ class EpisodeSamples:
                 f"{data.root}, episode {episode}, frame {frame} has no instruction.",
                 remedy="Give the dataset's `instruction` in the configuration, or add tasks to the dataset.",
             )
-        return Sample(
-            images=np.stack([self._image(episode, frame, i, seen[len(past) - 1]) for i in range(len(self._keys))]),
-            present=present,
-            history=np.stack(crops[:-1]),
-            target=crops[-1],
+        return _Read(
+            episode=episode,
+            frame=frame,
+            seen=seen,
+            views=[seen[-2], *(data.pictures(episode, key, [frame])[0] for key in others)],
+            crop=(generator.random(), generator.random()) if spec.random_crop else (0.5, 0.5),
             state=state,
             actions=actions,
             action_is_pad=steps >= length,
             instruction=instruction,
-            dataset=self.number,
-            episode=episode,
-            frame=frame,
         )
-
-    def _image(self, episode: int, frame: int, camera: int, first: Picture) -> NDArray[np.float32]:
-        size = self.spec.image_size
-        if camera == 0:
-            return camera_tensor(first, size)
-        key = self._keys[camera]
-        if key not in self.dataset.cameras:
-            return np.full((3, size, size), BLACK, np.float32)
-        return camera_tensor(self.dataset.pictures(episode, key, [frame])[0], size)
 
     def _vectors(
         self, episode: int, frame: int, steps: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        spec = self.spec
-        state = self.dataset.numbers(episode, spec.state_key)[frame]
-        actions = self.dataset.numbers(episode, spec.action_key)[steps]
-        for key, values in ((spec.state_key, state), (spec.action_key, actions)):
+        state = self._numbers(episode, frame, self._state_keys, frame)
+        actions = self._numbers(episode, frame, self._action_keys, steps)
+        transform = self._config.embodiment
+        if transform is not None:
+            state, actions = transform.state().to_robot(state), transform.action().to_robot(actions)
+        return np.asarray(state, np.float32), np.asarray(actions, np.float32)
+
+    def _numbers(
+        self, episode: int, frame: int, keys: tuple[str, ...], frames: int | NDArray[np.int64]
+    ) -> NDArray[np.floating[Any]]:
+        """Numbers of features at some frames, one feature after the other, for the sample of a frame."""
+        parts = []
+        for key in keys:
+            rows = self.dataset.numbers(episode, key)
+            values = rows.reshape(len(rows), -1)[frames]
             if not np.isfinite(values).all():
                 raise DataError(
                     f"{self.dataset.root}, episode {episode}, frame {frame}: {key} is not finite.",
                     remedy="Run `f1-ros data check` and remove the episode.",
                 )
-        transform = self._config.embodiment
-        if transform is not None:
-            state, actions = transform.state().to_robot(state), transform.action().to_robot(actions)
-        return np.asarray(state, np.float32), np.asarray(actions, np.float32)
+            parts.append(values)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 
 class Mixture:
@@ -180,13 +227,21 @@ class Mixture:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def sample(self, index: int, generator: np.random.Generator) -> Sample:
-        """As `SampleSource.sample` says."""
-        which = int(np.searchsorted(self._ends, index, side="right"))
-        source = self._sources[which]
-        if self._drawn:
-            return source.sample(int(generator.integers(len(source))), generator)
-        return source.sample(index - (int(self._ends[which - 1]) if which else 0), generator)
+    def samples(self, drawn: Sequence[Drawn]) -> list[Sample]:
+        """As `SampleSource.samples` says."""
+        parts: dict[int, list[tuple[int, Drawn]]] = {}
+        for position, (index, generator) in enumerate(drawn):
+            which = int(np.searchsorted(self._ends, index, side="right"))
+            if self._drawn:
+                index = int(generator.integers(len(self._sources[which])))
+            else:
+                index -= int(self._ends[which - 1]) if which else 0
+            parts.setdefault(which, []).append((position, (index, generator)))
+        made: dict[int, Sample] = {}
+        for which, part in parts.items():
+            samples = self._sources[which].samples([one for _, one in part])
+            made.update(zip([position for position, _ in part], samples, strict=True))
+        return [made[position] for position in range(len(drawn))]
 
 
 def split_episodes(count: int, held_out: float, split: Split) -> list[int]:

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from f1_ros.data.embodiment import Embodiment
 from f1_ros.data.files import replace_file
 from f1_ros.data.layout import BOOKKEEPING
 from f1_ros.data.lerobot import LeRobotDataset
@@ -63,20 +62,19 @@ def vector_keys(dataset: LeRobotDataset) -> list[str]:
     ]
 
 
-def statistics(dataset: LeRobotDataset, key: str, embodiment: Embodiment | None = None) -> Statistics:
+def statistics(dataset: LeRobotDataset, key: str) -> Statistics:
     """Compute the statistics of a feature over all episodes.
 
     Args:
         dataset: the dataset.
-        key: the feature; with an embodiment, its state or action.
-        embodiment: transform to apply first.
+        key: the feature.
 
     Raises:
         DataError: naming episode and frame if a number is not finite, or if the dataset has no frames.
     """
     count, mean, squares = 0, np.zeros(0), np.zeros(0)
     low, high = np.zeros(0), np.zeros(0)
-    for rows in _batches(dataset, key, embodiment):
+    for rows in _batches(dataset, key):
         here = rows.mean(0)
         if not count:
             mean, squares = np.zeros_like(here), np.zeros_like(here)
@@ -91,7 +89,7 @@ def statistics(dataset: LeRobotDataset, key: str, embodiment: Embodiment | None 
     ranks = {name: max(1, int(np.ceil(share * count))) for name, share in QUANTILES.items()}
     found = {name: _Bracket(rank, low, high) for name, rank in ranks.items()}
     for _ in range(_PASSES):
-        for rows in _batches(dataset, key, embodiment):
+        for rows in _batches(dataset, key):
             for bracket in found.values():
                 bracket.count(rows)
         for bracket in found.values():
@@ -183,11 +181,8 @@ class _Bracket:
         self._below = np.zeros(shape[1], np.int64)
 
 
-def _batches(dataset: LeRobotDataset, key: str, embodiment: Embodiment | None) -> Iterator[Array]:
+def _batches(dataset: LeRobotDataset, key: str) -> Iterator[Array]:
     """All rows of a feature, in pieces of about 65,000."""
-    columns = None
-    if embodiment is not None:
-        columns = embodiment.action() if key.startswith("action") else embodiment.state()
     kept: list[Array] = []
     rows = 0
     for episode in range(len(dataset.episodes)):
@@ -200,7 +195,7 @@ def _batches(dataset: LeRobotDataset, key: str, embodiment: Embodiment | None) -
                 f"{dataset.root}, episode {episode}, frame {bad[0]}: {key} is not finite.",
                 remedy="Run `f1-ros data check` and remove the episode.",
             )
-        kept.append(values if columns is None else columns.to_robot(values))
+        kept.append(values)
         rows += len(values)
         if rows >= _BATCH_ROWS:
             yield np.concatenate(kept)

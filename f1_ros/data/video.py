@@ -1,6 +1,7 @@
 """Pictures out of video files, by time: PyAV, or torchcodec where that is installed.
 
-A decoder is kept open by the thread that opened it, for the few files that the thread used last.
+The files used last are kept open, for whichever thread needs one next. Of a file only those groups of pictures are
+decoded that hold a frame which is asked for.
 """
 
 from __future__ import annotations
@@ -9,19 +10,20 @@ import functools
 import importlib
 import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from f1_ros.errors import DataError
 
 Picture = NDArray[np.uint8]
-OPEN_PER_THREAD = 4
+OPEN_FILES = 32
+"""Files that are kept open while no thread uses them; each one's decoder holds some pictures."""
 
 
 class Video(Protocol):
@@ -75,31 +77,48 @@ class AvVideo:
             raise _damaged(path, error) from error
         # The loader has threads of its own, and frame threads would decode beyond what is asked for.
         self._stream.codec_context.thread_count = 1
+        self._index: Any = self._stream.index_entries  # empty where the file has none
+        self._base = float(self._stream.time_base)
+        self._start = self._stream.start_time or 0
+        self._to_rgb = VideoReformatter()  # one for all frames: making one costs more than a small frame
 
     def frames(self, times_s: Sequence[float], tolerance_s: float) -> list[Picture]:
         """As the protocol says."""
-        if not times_s:
-            return []
         found: list[Picture] = []
-        base = float(self._stream.time_base)
-        offset = self._stream.start_time or 0
         try:
-            self._container.seek(offset + int(times_s[0] / base), stream=self._stream, backward=True)
-            before: tuple[float, Any] | None = None
-            for frame in self._container.decode(self._stream):
-                here = (float((frame.pts - offset) * base), frame)
-                while len(found) < len(times_s) and here[0] >= times_s[len(found)] - 1e-6:
-                    time = times_s[len(found)]
-                    near = before if before is not None and time - before[0] < here[0] - time else here
-                    found.append(self._picture(near, time, tolerance_s))
-                if len(found) == len(times_s):
-                    return found
-                before = here
+            while len(found) < len(times_s):
+                found += self._run(times_s[len(found) :], tolerance_s)
         except av.FFmpegError as error:
             raise _damaged(self._path, error) from error
+        return found
+
+    def _run(self, times_s: Sequence[float], tolerance_s: float) -> list[Picture]:
+        """The frames from the first time on, until it is quicker to seek the next one, or all of them."""
+        found: list[Picture] = []
+        self._container.seek(self._ticks(times_s[0]), stream=self._stream, backward=True)
+        before: tuple[float, Any] | None = None
+        for frame in self._container.decode(self._stream):
+            here = (float((frame.pts - self._start) * self._base), frame)
+            while len(found) < len(times_s) and here[0] >= times_s[len(found)] - 1e-6:
+                time = times_s[len(found)]
+                near = before if before is not None and time - before[0] < here[0] - time else here
+                found.append(self._picture(near, time, tolerance_s))
+            if len(found) == len(times_s) or (found and self._far(frame.pts, times_s[len(found)])):
+                return found
+            before = here
         while len(found) < len(times_s):  # the file ended: its last frame may still be near enough
             found.append(self._picture(before, times_s[len(found)], tolerance_s))
         return found
+
+    def _far(self, pts: int, time_s: float) -> bool:
+        """Whether a key frame lies between a frame and a time, with at least one frame before it to leave out."""
+        key: int = self._index.search_timestamp(self._ticks(time_s), backward=True)
+        here: int = self._index.search_timestamp(pts, backward=True, any_frame=True)
+        return key - here > 1
+
+    def _ticks(self, time_s: float) -> int:
+        """A time in the file's own units: the nearest, so that a time a hair before a key frame is that key frame's."""
+        return self._start + round(time_s / self._base)
 
     def close(self) -> None:
         """Close the file."""
@@ -110,7 +129,8 @@ class AvVideo:
             raise _no_frame(self._path, time_s, None)
         if abs(candidate[0] - time_s) > tolerance_s:
             raise _no_frame(self._path, time_s, candidate[0])
-        picture: Picture = candidate[1].to_ndarray(format="rgb24")
+        frame: Any = self._to_rgb.reformat(candidate[1], format="rgb24")
+        picture: Picture = frame.to_ndarray()
         return picture
 
 
@@ -150,25 +170,36 @@ class TorchcodecVideo:
 
 
 class VideoPool:
-    """Open videos, a few for each thread: a decoder serves one thread only."""
+    """Open videos. A decoder serves one thread at a time; two threads that need one file at once have it open twice."""
 
     def __init__(self) -> None:
-        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._idle: list[tuple[Path, Video]] = []
+        """Files that no thread uses, the one used last at the end."""
 
     def frames(self, path: Path, times_s: Sequence[float], tolerance_s: float) -> list[Picture]:
         """Return frames in the order of `times_s`, which may repeat and be in any order; see `Video.frames`."""
-        videos: OrderedDict[Path, Video] | None = getattr(self._local, "videos", None)
-        if videos is None:
-            videos = self._local.videos = OrderedDict()
-        video = videos.pop(path, None)
-        if video is None:
-            video = open_video(path)
-            if len(videos) >= OPEN_PER_THREAD:
-                videos.popitem(last=False)[1].close()
-        videos[path] = video
         ascending = sorted(set(times_s))
-        pictures = dict(zip(ascending, video.frames(ascending, tolerance_s), strict=True))
+        video = self._take(path)
+        try:
+            pictures = dict(zip(ascending, video.frames(ascending, tolerance_s), strict=True))
+        finally:
+            self._give_back(path, video)
         return [pictures[time] for time in times_s]
+
+    def _take(self, path: Path) -> Video:
+        with self._lock:
+            for i in reversed(range(len(self._idle))):
+                if self._idle[i][0] == path:
+                    return self._idle.pop(i)[1]
+        return open_video(path)
+
+    def _give_back(self, path: Path, video: Video) -> None:
+        with self._lock:
+            self._idle.append((path, video))
+            unused = self._idle.pop(0)[1] if len(self._idle) > OPEN_FILES else None
+        if unused is not None:
+            unused.close()
 
 
 def video_rate(path: Path) -> float:

@@ -104,10 +104,14 @@ class Batches:
             (B, chunk, A), pad (B, chunk) bool.
         """
         past = list(self.file.spec.past_images)
-        images, present, states, actions = [], [], [], []
-        for sample in samples:
-            before = [sample.history[i].astype(np.float32) / np.float32(127.5) - np.float32(1.0) for i in past]
-            images.append(np.stack([*sample.images, *before]))
+        cameras = len(samples[0].images)
+        images = np.empty((len(samples), cameras + len(past), *samples[0].images.shape[1:]), np.float32)
+        present, states, actions = [], [], []
+        for row, sample in zip(images, samples, strict=True):
+            row[:cameras] = sample.images
+            if past:
+                np.divide(sample.history[past], np.float32(127.5), out=row[cameras:])
+                row[cameras:] -= 1
             present.append(np.concatenate([sample.present, np.repeat(sample.present[:1], len(past))]))
             states.append(self.states[sample.dataset].normalise(sample.state))
             fits = self.in_layout[sample.dataset]
@@ -115,12 +119,12 @@ class Batches:
             actions.append(self.actions[sample.dataset].normalise(given))
         words = [self._tokenise(sample.instruction) for sample in samples]
         return {
-            "images": torch.from_numpy(np.stack(images)),
+            "images": torch.from_numpy(images),
             "present": torch.from_numpy(np.stack(present)),
             "tokens": torch.cat([tokens for tokens, _ in words]),
             "language_mask": torch.cat([mask for _, mask in words]),
-            "history": torch.from_numpy(np.stack([sample.history for sample in samples])),
-            "target": torch.from_numpy(np.stack([sample.target for sample in samples])),
+            "history": _stacked([sample.history for sample in samples]),
+            "target": _stacked([sample.target for sample in samples]),
             "state": torch.from_numpy(np.stack(states)),
             "actions": torch.from_numpy(np.stack(actions)),
             "pad": torch.from_numpy(np.stack([sample.action_is_pad for sample in samples])),
@@ -171,6 +175,11 @@ class Batches:
         if instruction not in self._tokens:
             self._tokens[instruction] = self._language([instruction])
         return self._tokens[instruction]
+
+
+def _stacked(arrays: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Arrays as one tensor, in memory sample by sample (NumPy would keep the order that each has)."""
+    return torch.from_numpy(np.stack(arrays, out=np.empty((len(arrays), *arrays[0].shape), np.uint8)))
 
 
 def _normaliser(statistics: Statistics, key: str, size: int) -> Normaliser:

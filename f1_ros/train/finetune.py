@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from f1_ros.data.embodiment import Columns
+from f1_ros.data.embodiment import ACTION_KEYS, STATE_KEYS, Columns
 from f1_ros.data.lerobot import LeRobotDataset
 from f1_ros.data.samples import SampleSpec
 from f1_ros.data.sources import DatasetConfig, Mixture, mixture
@@ -34,7 +34,6 @@ from f1_ros.train.finetune_config import TrainConfig, check_absolute, require
 from f1_ros.train.starting_point import StartReport, load_starting_weights
 from f1_ros.train.trainer import Trainer
 
-KEYS = ("observation.state", "action")
 START_FILE = "start.json"
 DATASET_STATISTICS = Path("meta") / "stats.json"
 _LISTS = ("mean", "std", "min", "max", "q01", "q99")
@@ -243,18 +242,26 @@ def statistics_of(config: DatasetConfig, run: TrainConfig) -> Statistics:
             remedy=f"Compute them: `f1-ros data stats {config.path} --write`.",
         )
     entries = _read_statistics(path)
-    missing = [key for key in KEYS if key not in entries]
-    if missing:
-        raise ConfigError(
-            f"{path} has no statistics of '{missing[0]}'.",
-            remedy=f"Compute them: `f1-ros data stats {config.path} --write`.",
-        )
+    transform = config.embodiment
+    features = {
+        "observation.state": STATE_KEYS if transform is None else transform.state_keys,
+        "action": ACTION_KEYS if transform is None else transform.action_keys,
+    }
     out: dict[str, Mapping[str, Any]] = {}
-    for key in KEYS:
-        entry: Mapping[str, Any] = {name: entries[key][name] for name in _LISTS if name in entries[key]}
-        if config.embodiment is not None:
-            columns = config.embodiment.action() if key == "action" else config.embodiment.state()
-            entry = in_robot_terms(entry, columns)
+    for key, parts in features.items():
+        missing = [part for part in parts if part not in entries]
+        if missing:
+            raise ConfigError(
+                f"{path} has no statistics of '{missing[0]}'.",
+                remedy=f"Compute them: `f1-ros data stats {config.path} --write`.",
+            )
+        entry: Mapping[str, Any] = {
+            name: [number for part in parts for number in entries[part][name]]
+            for name in _LISTS
+            if all(name in entries[part] for part in parts)
+        }
+        if transform is not None:
+            entry = in_robot_terms(entry, transform.action() if key == "action" else transform.state())
         out[key] = {"mode": run.data.normalisation, **entry}
     return out
 

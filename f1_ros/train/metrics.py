@@ -50,10 +50,10 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-        with contextlib.suppress(OSError):  # a line that did not fit is still in the buffer, and was told of
-            self._file.close()
-        if self._board is not None:
-            self._board.close()
+        for file in (self._file, self._board):
+            if file is not None:
+                with contextlib.suppress(OSError):  # what did not fit is still in the buffer, and was told of
+                    file.close()
 
     def advance(self, loss: float) -> None:
         """Move the progress bar by a step."""
@@ -69,15 +69,15 @@ class MetricsLog:
         try:
             self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
             self._file.flush()
+            if self._board is not None:
+                for name, value in values.items():
+                    if isinstance(value, int | float):
+                        self._board.add_scalar(f"{kind}/{name}", value, step)
         except OSError as error:
             raise TrainingError(
-                f"{self.path} cannot be written ({error}).",
+                f"{self.path} or TensorBoard's file beside it cannot be written ({error}).",
                 remedy="Make room, then start the same command again: it goes on from its newest checkpoint.",
             ) from error
-        if self._board is not None:
-            for name, value in values.items():
-                if isinstance(value, int | float):
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def say(self, text: str) -> None:
         """Print a line above the progress bar."""

@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +25,15 @@ from f1_ros.data.embodiment import (
     Libero,
     Lift2,
 )
-from f1_ros.data.sources import DatasetConfig
+from f1_ros.data.lerobot import LeRobotDataset
+from f1_ros.data.samples import SampleSpec
+from f1_ros.data.sources import DatasetConfig, mixture
+from f1_ros.data.stats import write_dataset_statistics
 from f1_ros.errors import ConfigError, DataError
+from f1_ros.train.finetune import statistics_of
+from f1_ros.train.finetune_config import OptimiserConfig, Rates, TrainConfig
+
+from .conftest import CAMERAS, Writer, episode
 
 TOOL = {
     "state_names": ("x", "y", "z", "gripper"),
@@ -35,16 +44,20 @@ TOOL = {
 FAMILIES: list[AnyEmbodiment] = [
     Franka(state_gripper=Ends(0.0, 0.04), action_gripper=Ends(0.0, 1.0), joint_unit="deg"),
     Genie1(state_gripper=Ends(35.0, 120.0), action_gripper=Ends(0.0, 1.0), width_m=0.1),
-    AgiBot(
-        state_gripper=Ends(0.0, 120.0),
-        action_gripper=Ends(1.0, 0.0),
-        width_m=0.1,
-        order=(*range(7), 14, *range(7, 14), 15),
-    ),
+    AgiBot(width_m=0.12),
     Lift2(state_gripper=Ends(0.0, 5.0), action_gripper=Ends(0.0, -3.4), width_m=0.088),
+    Libero(action_gripper=Ends(1.0, -1.0)),
+    Bridge(),
+    Fractal(),
     Libero(**TOOL),
-    Bridge(**TOOL),
-    Fractal(**TOOL),
+    AgiBot(
+        width_m=0.1,
+        state_gripper=Ends(35.0, 120.0),
+        action_gripper=Ends(0.0, 1.0),
+        order=(),
+        state_keys=("observation.state",),
+        action_keys=("action",),
+    ),
 ]
 
 
@@ -68,10 +81,62 @@ def test_franka_in_degrees_with_a_finger_joint() -> None:
 
 
 def test_agibot_keeps_all_sixteen_and_puts_grippers_behind_their_arms() -> None:
-    columns = FAMILIES[2].state()
-    out = columns.to_robot(np.array([*range(1, 8), *range(11, 18), 60.0, 120.0]))
-    np.testing.assert_allclose(out, [*range(1, 8), 0.05, *range(11, 18), 0.1])
-    assert (columns.names[7], columns.names[15]) == ("left_gripper", "right_gripper")
+    agibot = FAMILIES[2]
+    state = agibot.state().to_robot(np.array([*range(1, 8), *range(11, 18), 60.0, 120.0]))
+    np.testing.assert_allclose(state, [*range(1, 8), 0.06, *range(11, 18), 0.12])  # mm of opening
+    action = agibot.action().to_robot(np.array([*range(1, 8), *range(11, 18), 1.0, 0.25]))
+    np.testing.assert_allclose(action, [*range(1, 8), 0.0, *range(11, 18), 0.09])  # 1 is closed
+    assert (agibot.state().names[7], agibot.state().names[15]) == ("left_gripper", "right_gripper")
+    other = FAMILIES[8].state().to_robot(np.array([0.0] * 7 + [35.0] + [0.0] * 7 + [120.0]))
+    np.testing.assert_allclose(other[[7, 15]], [0.0, 0.1])
+
+
+def agibot_dataset(root: Path, length: int = 12) -> Path:
+    """A dataset of one episode in AgiBot's layout, made of one in the usual one; its statistics are written too."""
+    path = root / "data/chunk-000/episode_000000.parquet"
+    table = pq.read_table(path).drop_columns(["observation.state", "action"])
+    info = json.loads((root / "meta/info.json").read_text())
+    del info["features"]["observation.state"], info["features"]["action"]
+    for number, (key, width) in enumerate(AGIBOT_FEATURES.items()):
+        rows = np.arange(length)[:, None] + 100.0 * number + 0.01 * np.arange(width)
+        table = table.append_column(key, pa.array(rows.tolist(), pa.list_(pa.float32(), width)))
+        info["features"][key] = {"dtype": "float32", "shape": [width], "names": None}
+    pq.write_table(table, path)
+    (root / "meta/info.json").write_text(json.dumps(info))
+    write_dataset_statistics(LeRobotDataset(root))
+    return root
+
+
+AGIBOT_FEATURES = {
+    "observation.states.effector.position": 2,
+    "observation.states.joint.position": 14,
+    "actions.effector.position": 2,
+    "actions.joint.position": 14,
+}
+
+
+def test_a_dataset_with_joints_and_grippers_in_features_of_their_own(write_dataset: Writer) -> None:
+    root = agibot_dataset(write_dataset([episode(0, 12)], version="v2.1"))
+    spec = SampleSpec(CAMERAS, 16, 16, 16, (-1, 0), 1, 3)
+    agibot = AgiBot(width_m=0.12)
+    config = DatasetConfig(root, held_out=0.0, embodiment=agibot)
+    (sample,) = mixture([config], spec, "train").samples([(10, np.random.default_rng(0))])
+    joints = 110 + 0.01 * np.arange(14)
+    opening = np.array([10.0, 10.01]) * 0.001
+    expected = [*joints[:7], opening[0], *joints[7:], opening[1]]
+    np.testing.assert_allclose(sample.state, expected, rtol=1e-6)
+    assert sample.actions[:, 0].tolist() == [310.0, 311.0, 311.0]
+    np.testing.assert_allclose(sample.actions[0, [7, 15]], [(1 - 210.0) * 0.12, (1 - 210.01) * 0.12], rtol=1e-6)
+
+    run = TrainConfig("finetune", OptimiserConfig(Rates(action=1e-3), steps=1, warmup=0))
+    found = statistics_of(config, run)
+    np.testing.assert_allclose(found["observation.state"]["mean"], expected - np.array(4.5) * GAIN, rtol=1e-5)
+    assert found["action"]["min"][7] == pytest.approx((1 - 211.0) * 0.12)
+    with pytest.raises(DataError, match=r"no feature observation\.state\."):
+        mixture([dataclasses.replace(config, embodiment=None)], spec, "train")
+
+
+GAIN = np.array([1.0] * 7 + [0.001] + [1.0] * 7 + [0.001])
 
 
 def test_lift2_reads_grippers_of_either_sign() -> None:
@@ -84,8 +149,30 @@ def test_lift2_reads_grippers_of_either_sign() -> None:
     )
 
 
-def test_a_tool_family_turns_its_gripper_to_zero_closed_one_open() -> None:
-    action = FAMILIES[4].action()
+def test_libero_keeps_its_fingers_and_turns_its_gripper() -> None:
+    libero = FAMILIES[4]
+    row = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.03, -0.03])
+    assert libero.state().to_robot(row).tolist() == row.tolist()
+    assert len(libero.state().names) == 8
+    action = libero.action()
+    assert action.to_robot(np.array([0.1, 0.2, 0.3, 0, 0, 0, 1.0])).tolist() == [0.1, 0.2, 0.3, 0, 0, 0, 0.0]
+    assert action.to_robot(np.array([0.1, 0.2, 0.3, 0, 0, 0, -1.0]))[6] == 1.0
+
+
+def test_bridge_is_open_at_one_and_fractals_state_closed_at_one() -> None:
+    bridge, fractal = FAMILIES[5], FAMILIES[6]
+    row = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.25])
+    assert bridge.state().to_robot(row)[7] == 0.25
+    assert fractal.state().to_robot(row)[7] == 0.75
+    assert bridge.state().names == ("x", "y", "z", "roll", "pitch", "yaw", "pad", "gripper")
+    assert fractal.state().names == ("x", "y", "z", "rx", "ry", "rz", "rw", "gripper")
+    for family in (bridge, fractal):
+        assert family.action().names == ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+        assert family.action().to_robot(row[:7]).tolist() == row[:7].tolist()
+
+
+def test_a_tool_familys_numbers_can_be_others() -> None:
+    action = FAMILIES[7].action()
     assert action.to_robot(np.array([0.1, 0.2, 0.3, 1.0])).tolist() == [0.1, 0.2, 0.3, 0.0]
     assert action.to_robot(np.array([0.1, 0.2, 0.3, -1.0])).tolist() == [0.1, 0.2, 0.3, 1.0]
 
@@ -93,10 +180,9 @@ def test_a_tool_family_turns_its_gripper_to_zero_closed_one_open() -> None:
 def test_what_is_not_known_has_no_default() -> None:
     for family in (Genie1, AgiBot, Lift2):
         with pytest.raises(TypeError, match="width_m"):
-            family(state_gripper=Ends(0, 1), action_gripper=Ends(0, 1))
-    for tool in (Libero, Bridge, Fractal):
-        with pytest.raises(TypeError, match="state_gripper"):
-            tool(state_names=("x",), action_names=("x",))
+            family(**{} if family is AgiBot else {"state_gripper": Ends(0, 1), "action_gripper": Ends(0, 1)})
+    with pytest.raises(TypeError, match="action_gripper"):
+        Libero()
 
 
 def test_mistakes_are_explained() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from f1_ros.data.embodiment import Ends, Franka
 from f1_ros.data.lerobot import LeRobotDataset
-from f1_ros.data.samples import Sample, SampleLoader, SampleSpec, shuffled
+from f1_ros.data.samples import Drawn, Sample, SampleLoader, SampleSource, SampleSpec, shuffled
 from f1_ros.data.sources import DatasetConfig, EpisodeSamples, Mixture, mixture, split_episodes
 from f1_ros.errors import ConfigError, DataError
 
@@ -27,6 +28,7 @@ SPEC = SampleSpec(
     chunk_size=5,
 )
 GENERATOR = np.random.default_rng(0)
+MADE = [episode(0, 12), episode(1, 20), episode(2, 15, "stack")]
 
 
 def whole(root: Path, spec: SampleSpec = SPEC, **config: object) -> EpisodeSamples:
@@ -46,11 +48,16 @@ class Counting:
     def __len__(self) -> int:
         return self.length
 
-    def sample(self, index: int, generator: np.random.Generator) -> Sample:
+    def samples(self, drawn: Sequence[Drawn]) -> list[Sample]:
         self.release.wait()
-        self.made.append(index)
+        self.made += [index for index, _ in drawn]
         none = np.zeros(0)
-        return Sample(none, none, none, none, none, generator.random(1), none, "", 0, 0, index)
+        return [Sample(none, none, none, none, none, g.random(1), none, "", 0, 0, index) for index, g in drawn]
+
+
+def one(source: SampleSource, index: int, generator: np.random.Generator = GENERATOR) -> Sample:
+    (sample,) = source.samples([(index, generator)])
+    return sample
 
 
 def seen(samples: list[Sample]) -> list[tuple[int, float]]:
@@ -62,7 +69,7 @@ def seen(samples: list[Sample]) -> list[tuple[int, float]]:
 def test_a_sample_is_cut_from_its_episode(version: str, kind: str, write_dataset: Writer) -> None:
     source = whole(write_dataset(version=version, kind=kind))
     assert len(source) == 47
-    sample = source.sample(12 + 10, GENERATOR)  # episode 1, frame 10
+    sample = one(source, 12 + 10)  # episode 1, frame 10
     assert (sample.dataset, sample.episode, sample.frame) == (0, 1, 10)
     assert sample.instruction == "pick the cube"
     assert [int(h[0, 16, 2]) for h in sample.history] == pytest.approx([grey(1, f) for f in (4, 7, 10)], abs=2)
@@ -82,13 +89,13 @@ def test_a_sample_is_cut_from_its_episode(version: str, kind: str, write_dataset
 
 def test_windows_end_at_the_episodes_ends(write_dataset: Writer) -> None:
     source = whole(write_dataset())
-    first, last = source.sample(12, GENERATOR), source.sample(31, GENERATOR)
+    first, last = one(source, 12), one(source, 31)
     assert [int(h[0, 16, 2]) for h in first.history] == [grey(1, 0)] * 3
     assert (last.episode, last.frame) == (1, 19)
     assert int(last.target[0, 16, 2]) == grey(1, 19)
     np.testing.assert_array_equal(last.actions, np.repeat(episode(1, 20).action[-1:], 5, 0))
     assert last.action_is_pad.tolist() == [False, True, True, True, True]
-    assert source.sample(29, GENERATOR).action_is_pad.tolist() == [False] * 3 + [True] * 2
+    assert one(source, 29).action_is_pad.tolist() == [False] * 3 + [True] * 2
 
 
 def test_random_crops_differ_between_samples_and_not_within_one(write_dataset: Writer) -> None:
@@ -97,25 +104,41 @@ def test_random_crops_differ_between_samples_and_not_within_one(write_dataset: W
     made[0].pictures = {c: [rows.copy() for _ in range(12)] for c in CAMERAS}
     root = write_dataset(made)
     source = whole(root, dataclasses.replace(SPEC, random_crop=True))
-    crops = [source.sample(9, np.random.default_rng(i)) for i in range(8)]
+    crops = [one(source, 9, np.random.default_rng(i)) for i in range(8)]
     for sample in crops:
         assert all((h == sample.target).all() for h in sample.history)
     assert len({int(s.target[0, 0, 0]) for s in crops}) > 2
-    again = source.sample(9, np.random.default_rng(3))
+    again = one(source, 9, np.random.default_rng(3))
     np.testing.assert_array_equal(again.history, crops[3].history)
 
 
 def test_a_camera_that_the_dataset_lacks_is_black_and_not_present(write_dataset: Writer) -> None:
     spec = dataclasses.replace(SPEC, cameras=(*CAMERAS, "observation.images.third"))
-    sample = whole(write_dataset(), spec).sample(0, GENERATOR)
+    sample = one(whole(write_dataset(), spec), 0)
     assert sample.present.tolist() == [True, True, False]
     assert (sample.images[2] == -1).all()
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_samples_made_together_are_those_made_one_by_one(size: int, write_dataset: Writer) -> None:
+    square = [dataclasses.replace(e, pictures={c: [p[:, :48] for p in v] for c, v in e.pictures.items()}) for e in MADE]
+    a, b = write_dataset(name="wide"), write_dataset(square, name="square")
+    spec = dataclasses.replace(
+        SPEC, cameras=(*CAMERAS, "observation.images.third"), image_size=size, history_resize=48, random_crop=True
+    )
+    mixed = mixture([DatasetConfig(a, held_out=0.0), DatasetConfig(b, held_out=0.0)], spec, split="train")
+    order = [90, 3, 50, 0, 46, 47, 93, 3]
+    together = mixed.samples([(i, np.random.default_rng(i)) for i in order])
+    for index, sample in zip(order, together, strict=True):
+        alone = one(mixed, index, np.random.default_rng(index))
+        for name, value in vars(alone).items():
+            np.testing.assert_array_equal(getattr(sample, name), value)
 
 
 def test_cameras_can_have_other_names_and_the_first_one_must_be_there(write_dataset: Writer) -> None:
     root = write_dataset()
     spec = dataclasses.replace(SPEC, cameras=("front", "wrist"))
-    sample = whole(root, spec, cameras={"front": CAMERAS[0], "wrist": CAMERAS[1]}).sample(5, GENERATOR)
+    sample = one(whole(root, spec, cameras={"front": CAMERAS[0], "wrist": CAMERAS[1]}), 5)
     assert sample.present.all()
     with pytest.raises(DataError, match=r"no feature front.*observation\.images\.front"):
         whole(root, spec)
@@ -130,7 +153,7 @@ def test_an_embodiment_is_applied(write_dataset: Writer) -> None:
         source.dataset.root, embodiment=Franka(state_gripper=Ends(0.0, 0.08), action_gripper=Ends(0.0, 0.08))
     )
     with pytest.raises(DataError, match=r"shape \(4,\) meets an embodiment of 8"):
-        source_with.sample(0, GENERATOR)
+        one(source_with, 0)
 
 
 def test_nan_and_missing_words_name_the_frame(write_dataset: Writer) -> None:
@@ -139,10 +162,10 @@ def test_nan_and_missing_words_name_the_frame(write_dataset: Writer) -> None:
     root = write_dataset(made)
     source = whole(root)
     with pytest.raises(DataError, match="episode 0, frame 5: action is not finite"):
-        source.sample(5, GENERATOR)
+        one(source, 5)
     with pytest.raises(DataError, match="episode 1, frame 3 has no instruction"):
-        source.sample(15, GENERATOR)
-    assert whole(root, instruction="push").sample(15, GENERATOR).instruction == "push"
+        one(source, 15)
+    assert one(whole(root, instruction="push"), 15).instruction == "push"
 
 
 def test_the_split_is_by_whole_episodes_and_always_the_same(write_dataset: Writer) -> None:
@@ -162,7 +185,7 @@ def test_the_split_is_by_whole_episodes_and_always_the_same(write_dataset: Write
 
 def test_a_mixture_without_weights_shows_every_sample_once() -> None:
     mixed = Mixture([Counting(3), Counting(7)], [None, None])
-    assert [mixed.sample(i, GENERATOR).frame for i in range(10)] == [0, 1, 2, 0, 1, 2, 3, 4, 5, 6]
+    assert [one(mixed, i).frame for i in range(10)] == [0, 1, 2, 0, 1, 2, 3, 4, 5, 6]
 
 
 def test_weights_set_the_share_of_each_dataset(write_dataset: Writer) -> None:

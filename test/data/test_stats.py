@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f1_ros.data import stats
-from f1_ros.data.embodiment import Ends, Libero
 from f1_ros.data.lerobot import LeRobotDataset
 from f1_ros.data.stats import statistics, vector_keys, write_dataset_statistics
 from f1_ros.errors import DataError
@@ -86,16 +85,6 @@ def test_an_entry_is_what_normalisation_reads(mode: str, write_dataset: Writer) 
     normaliser = Normaliser.from_stats(json.loads(json.dumps(found.entry(mode))), 8, "action")
     low = normaliser.normalise(found.mean if mode == "mean_std" else found.min if mode == "min_max" else found.q01)
     assert low[:4] == pytest.approx({"mean_std": 0.0, "min_max": 0.0, "quantile": -1.0}[mode], abs=1e-6)
-
-
-def test_an_embodiment_is_applied_first(write_dataset: Writer) -> None:
-    dataset = LeRobotDataset(write_dataset())
-    names = ("a", "b", "c", "gripper")
-    libero = Libero(state_names=names, action_names=names, state_gripper=Ends(0, 0.08), action_gripper=Ends(0.08, 0))
-    plain, state, action = (statistics(dataset, k, e) for k, e in
-                            (("action", None), ("observation.state", libero), ("action", libero)))  # fmt: skip
-    assert (state.min[3], state.max[3]) == pytest.approx((0.0, 1.0), abs=1e-6)
-    assert action.mean[3] == pytest.approx(1 - plain.mean[3] / 0.08, abs=1e-6)
 
 
 def test_nan_names_its_frame_and_an_empty_dataset_is_refused(write_dataset: Writer) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from f1_ros.errors import ConfigError
-from f1_ros.observe.preprocess import camera_tensor, history_frame
+from f1_ros.observe.preprocess import camera_tensor, camera_tensors, history_frame, history_frames
 
 
 def ramps(height: int, width: int) -> np.ndarray:
@@ -126,3 +128,17 @@ def test_what_is_no_rgb_frame_is_refused(frame: np.ndarray) -> None:
 def test_a_crop_larger_than_the_resized_frame_is_refused() -> None:
     with pytest.raises(ConfigError, match="cropped to 256 px"):
         history_frame(np.zeros((4, 4, 3), np.uint8), 96, 256)
+
+
+@given(st.lists(st.sampled_from([(8, 8), (8, 12), (12, 8), (6, 6)]), min_size=1, max_size=4), st.randoms())
+def test_several_frames_are_those_made_one_by_one(sizes: list[tuple[int, int]], random: Random) -> None:
+    generator = np.random.default_rng(random.getrandbits(32))
+    frames = [generator.integers(0, 256, (*size, 3), np.uint8) for size in sizes for _ in range(2)]
+    frames += frames[-1:] * 2  # as at an episode's end
+    at = [(generator.random(), generator.random()) for _ in frames[:-1]]
+    at += at[-1:]
+    views = camera_tensors(frames, 8)
+    crops = history_frames(frames, 8, 6, at=at)
+    for i, frame in enumerate(frames):
+        np.testing.assert_array_equal(views[i], camera_tensor(frame, 8))
+        np.testing.assert_array_equal(crops[i], history_frame(frame, 8, 6, at=at[i]))

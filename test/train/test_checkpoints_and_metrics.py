@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import resource
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tqdm import TMonitor
 
 from f1_ros.errors import CheckpointError, TrainingError
 from f1_ros.train import checkpoints as module
@@ -130,11 +134,18 @@ def test_a_disk_that_fills_up_leaves_the_older_ones(kept: Checkpoints) -> None:
     assert kept.steps() == [10, 20, 30]
 
 
-def test_metrics_that_do_not_fit_stop_the_run_with_a_remedy(tmp_path: Path) -> None:
+def test_metrics_that_do_not_fit_stop_the_run_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # TensorBoard writes in a thread of its own, which dies of it; that is told by what is asked of it next.
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    before = set(threading.enumerate())
     with files_of_at_most(100), MetricsLog(tmp_path, 0, 5, quiet=True) as log:
         log.write("train", 1, {"loss": 0.5})
-        with pytest.raises(TrainingError, match=r"metrics.jsonl cannot be written .*Make room"):
+        with pytest.raises(TrainingError, match=r"metrics.jsonl or .* cannot be written .*Make room"):
             log.write("train", 2, {"loss": 0.5, "text": "x" * 100})
+    for thread in set(threading.enumerate()) - before:
+        if not isinstance(thread, TMonitor):
+            thread.join(10.0)
+            assert not thread.is_alive()
     assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1]
 
 
@@ -153,24 +164,26 @@ def test_metrics_of_steps_that_are_run_again_stand_once(tmp_path: Path) -> None:
     ]
 
 
-def test_numbers_also_go_to_tensorboard_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[tuple[str, float, int]] = []
-
-    class Writer:
-        def __init__(self, folder: str, purge_step: int) -> None:
-            assert folder == str(tmp_path / "tensorboard")
-            assert purge_step == 3
-
-        def add_scalar(self, name: str, value: float, step: int) -> None:
-            written.append((name, value, step))
-
-        def close(self) -> None:
-            written.append(("closed", 0.0, 0))
-
-    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
-    with MetricsLog(tmp_path, 2, 5, quiet=True) as log:
+def test_numbers_also_go_to_tensorboard_each_step_once(tmp_path: Path) -> None:
+    with MetricsLog(tmp_path, 0, 5, quiet=True) as log:
+        for step in (1, 2, 3, 4):
+            log.write("train", step, {"loss": step / 2})
+    with MetricsLog(tmp_path, 2, 5, quiet=True) as log:  # goes on from the checkpoint of step 2
+        log.write("train", 3, {"loss": 0.25})
         log.write("held_out", 3, {"loss": 0.5, "action_error": {"by_step": [1.0]}})
-    assert written == [("held_out/loss", 0.5, 3), ("closed", 0.0, 0)]
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    assert board.Tags()["scalars"] == ["train/loss", "held_out/loss"]
+    assert [(e.step, e.value) for e in board.Scalars("train/loss")] == [(1, 0.5), (2, 1.0), (3, 0.25)]
+    assert [(e.step, e.value) for e in board.Scalars("held_out/loss")] == [(3, 0.5)]
+
+
+def test_without_tensorboard_the_lines_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as where the package is not installed
+    with MetricsLog(tmp_path, 0, 5, quiet=True) as log:
+        log.write("train", 1, {"loss": 0.5})
+    assert [row["loss"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [0.5]
+    assert not (tmp_path / "tensorboard").exists()
 
 
 def test_the_watch_notices_what_is_no_number_and_what_grows() -> None:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from f1_ros.config import parse
-from f1_ros.data.samples import Sample
+from f1_ros.data.samples import Drawn, Sample
 from f1_ros.engine.policy import PolicyFile
 from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
@@ -71,7 +71,10 @@ class MovingSquare:
     def __len__(self) -> int:
         return self.episodes * 10
 
-    def sample(self, index: int, generator: np.random.Generator) -> Sample:
+    def samples(self, drawn: Sequence[Drawn]) -> list[Sample]:
+        return [self._sample(*one) for one in drawn]
+
+    def _sample(self, index: int, generator: np.random.Generator) -> Sample:
         episode, frame = divmod(index, 10)
         noise = generator.normal(scale=0.01)  # as a random crop would
         at = np.arange(frame, frame + 5)
