@@ -143,8 +143,10 @@ def run_belt(args: argparse.Namespace) -> int:
 
 def run_arms(args: argparse.Namespace) -> int:
     """Run the phases of a study that are asked for, in order."""
+    from f1_ros.train.allocator import keep_freed_memory
     from f1_ros.train.arms import Study, load_study
 
+    keep_freed_memory()
     study = Study(load_study(args.config), args.out, device=args.device, together=args.together)
     actions: dict[str, Callable[[], None]] = {
         "record": lambda: study.record(args.recording, workers=args.workers),
