@@ -102,13 +102,13 @@ class Draws:
     Attributes:
         noise: (R, chunk, A).
         time: (R,) flow times, or (R, chunk) where each step has its own.
-        given: (R, chunk) bool, steps that are given; None where none are.
+        committed: (R, chunk) bool, steps that are given as they were executed; None where none are.
         dropped: (B, F - 1) bool, foresight's inputs that are masked (phase "video"); None in the others.
     """
 
     noise: Tensor
     time: Tensor
-    given: Tensor | None = None
+    committed: Tensor | None = None
     dropped: Tensor | None = None
 
     def tensors(self) -> dict[str, Tensor]:
@@ -187,9 +187,11 @@ class PolicyLosses(nn.Module):
             logits = network.foresight(prefix, teacher=batch["target_codes"], dropped=draws.dropped).logits
             return self._foresight(logits, batch["target_codes"], 1.0)
         actions = batch["actions"].repeat_interleave(settings.draws, 0)
-        if draws.given is not None:
+        given = None
+        if draws.committed is not None:
             executed = batch["executed"].repeat_interleave(settings.draws, 0)
-            actions = torch.where(draws.given[..., None], executed, actions)
+            actions = torch.where(draws.committed[..., None], executed, actions)
+            given = draws.time == 0  # the committed steps, and near ones that are through: nothing to learn at either
         out = network.train_outputs(
             batch["images"],
             present,
@@ -206,7 +208,7 @@ class PolicyLosses(nn.Module):
         )
         assert out.keypoints is not None  # made sure of when the head was built
         parts = {
-            "flow": flow_loss(out.action_loss, batch["pad"].repeat_interleave(settings.draws, 0), draws.given),
+            "flow": flow_loss(out.action_loss, batch["pad"].repeat_interleave(settings.draws, 0), given),
             "auxiliary": self._auxiliary(out.keypoints, batch["place"]),
         }
         parts["total"] = parts["flow"] + settings.auxiliary_weight * parts["auxiliary"]

@@ -17,8 +17,9 @@ from f1_ros.cli.main import main
 from f1_ros.data.lerobot import LeRobotDataset
 from f1_ros.sim.camera import open_renderer
 from f1_ros.sim.config import BeltConfig
-from f1_ros.sim.dataset import CAMERAS, INSTRUCTION, NAMES
+from f1_ros.sim.dataset import CAMERAS, NAMES
 from f1_ros.sim.demonstrations import demonstrate
+from f1_ros.sim.tasks import ONE_INSTRUCTION
 from f1_ros.sim.world import BeltWorld
 
 HERE = Path(__file__).parent
@@ -65,7 +66,7 @@ def written(recorded: dict[str, np.ndarray[Any, Any]], tmp_path_factory: pytest.
     """The same as LeRobot's writer leaves it."""
     folder = tmp_path_factory.mktemp("independent")
     np.savez(folder / "recorded.npz", **recorded)
-    about = {"names": NAMES, "cameras": CAMERAS, "episodes": EPISODES, "task": INSTRUCTION}
+    about = {"names": NAMES, "cameras": CAMERAS, "episodes": EPISODES, "task": ONE_INSTRUCTION}
     environment = {
         **os.environ, "PYTHONPATH": str(HERE / "stand_in"), "HF_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1",
     }  # fmt: skip
@@ -82,7 +83,7 @@ def test_it_is_read_as_it_was_recorded(recorded: dict[str, np.ndarray[Any, Any]]
     for number in range(EPISODES):
         length = len(recorded[f"{number}/action"])
         assert dataset.episodes[number].length == length
-        assert dataset.instruction(number, length - 1) == INSTRUCTION
+        assert dataset.instruction(number, length - 1) == ONE_INSTRUCTION
         for key in ("observation.state", "action"):
             np.testing.assert_array_equal(dataset.numbers(number, key), recorded[f"{number}/{key}"])
         for camera in CAMERAS:

@@ -132,7 +132,7 @@ def test_an_evaluation_ends_and_fails_with_the_wrong_cube(scripted, monkeypatch)
         return np.tile(action, (16, 1))
 
     engine = scripted(answer)
-    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, threads: engine)
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     monkeypatch.setattr(module, "open_runner", open_runner)
     belt = dataclasses.replace(CONFIG, speed=(0.08, 0.08))
     settings = EvaluationSettings(
@@ -146,7 +146,7 @@ def test_an_evaluation_ends_and_fails_with_the_wrong_cube(scripted, monkeypatch)
 def test_the_policy_is_told_each_episodes_instruction_unless_the_user_gives_one(scripted, monkeypatch) -> None:
     still = BeltWorld().state
     engine = scripted(lambda observation: np.tile(still, (16, 1)))
-    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, threads: engine)
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     monkeypatch.setattr("f1_ros.sim.evaluate.EPISODE_STEPS", 4)
     monkeypatch.setattr("f1_ros.sim.evaluate.measured_latency_ms", lambda settings: 1.0)
     settings = EvaluationSettings(policy=Path("any"), episodes=6, belt=CONFIG)

@@ -92,7 +92,7 @@ def test_the_expert_picks_every_cube_and_repeats_itself(direction) -> None:
 
 def test_a_policy_that_does_nothing_never_reaches_the_cube(scripted, monkeypatch) -> None:
     engine = scripted(lambda observation: np.tile(observation.state, (16, 1)))
-    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, threads: engine)
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     settings = EvaluationSettings(policy=Path("any"), episodes=1, belt=BeltConfig(speed=(0.3, 0.3)), delay_s=0.15)
     found = evaluate(settings)
     assert found.failures == {"never_reached": 1}
@@ -103,7 +103,7 @@ def test_a_policy_that_does_nothing_never_reaches_the_cube(scripted, monkeypatch
 
 def test_the_delay_in_force_is_the_measured_latency_where_that_is_longer(scripted, monkeypatch) -> None:
     engine = scripted(lambda observation: np.tile(observation.state, (16, 1)))
-    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, threads: engine)
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     monkeypatch.setattr("f1_ros.sim.evaluate.measured_latency_ms", lambda settings: 203.0)
     found = evaluate(EvaluationSettings(policy=Path("any"), episodes=1, delay_s=0.15))
     assert found.delay_s == pytest.approx(0.21)
@@ -180,14 +180,14 @@ def test_a_pick_is_timed_and_its_commands_judged_until_then() -> None:
 
 def test_a_policy_without_picks_has_no_time_to_pick(scripted, monkeypatch) -> None:
     engine = scripted(lambda observation: np.tile(observation.state, (16, 1)))
-    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, threads: engine)
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     found = evaluate(EvaluationSettings(policy=Path("any"), episodes=1))
     assert (found.time_to_pick_s, found.jerk_rms) == (None, None)
     assert found.episodes[0].jerk_rms >= 0.0
 
 
-@pytest.mark.parametrize(("foresight", "given"), [("own", {}), ("skipped", {"foresight": "skipped"})])
-def test_the_engine_is_told_what_to_do_with_foresight(scripted, monkeypatch, foresight, given) -> None:
+@pytest.mark.parametrize("foresight", ["own", "skipped"])
+def test_the_engine_is_told_what_to_do_with_foresight(scripted, monkeypatch, foresight) -> None:
     engine = scripted(lambda observation: np.tile(observation.state, (16, 1)))
     opened = []
 
@@ -197,7 +197,7 @@ def test_the_engine_is_told_what_to_do_with_foresight(scripted, monkeypatch, for
 
     monkeypatch.setattr(f1_ros.engine, "open_engine", open_engine)
     evaluate(EvaluationSettings(policy=Path("any"), episodes=1, foresight=foresight, until_binned=False))
-    assert all(options == {"threads": 1, **given} for options in opened)
+    assert all(options == {"threads": 1, "foresight": foresight} for options in opened)
     assert opened
 
 
@@ -221,7 +221,7 @@ def test_the_command_writes_its_figures(tmp_path, capsys) -> None:
 
 def test_an_exact_delay_is_kept_and_picks_only_ends_with_the_pick(scripted, monkeypatch) -> None:
     engine = scripted(lambda observation: np.tile(observation.state, (16, 1)))
-    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, threads: engine)
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     monkeypatch.setattr("f1_ros.sim.evaluate.measured_latency_ms", lambda settings: 203.0)
     found = evaluate(EvaluationSettings(policy=Path("any"), episodes=1, delay_s=0.0, exact_delay=True))
     assert found.delay_s == 0.0

@@ -72,7 +72,7 @@ def test_the_expert_answers_at_its_next_decision() -> None:
 def test_an_engine_that_looks_at_nothing_does_not_react(scripted, monkeypatch) -> None:
     still = BeltWorld().state
     engine = scripted(lambda observation: np.tile(still, (16, 1)))
-    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, threads: engine)
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     found = evaluate(EvaluationSettings(policy=Path("any"), episodes=2, reaction=True))
     assert len(found.reversals) == 2
     assert found.reactions_s == []
@@ -83,7 +83,7 @@ def test_the_command_reports_reactions_beside_what_delay_and_replanning_allow(
 ) -> None:
     still = BeltWorld().state
     engine = scripted(lambda observation: np.tile(still, (16, 1)))
-    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, threads: engine)
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     common = ["sim", "eval", "--episodes", "1", "--reaction", "--picks-only", "--json", str(tmp_path / "figures.json")]
 
     def figures(*who: str) -> dict:

@@ -33,7 +33,7 @@ def test_the_expert_picks_one_cube_after_the_other_and_repeats_itself() -> None:
 def test_cubes_that_nobody_takes_are_missed(scripted, monkeypatch) -> None:
     still = BeltWorld().state
     engine = scripted(lambda observation: np.tile(still, (16, 1)))
-    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, threads: engine)
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     monkeypatch.setattr("f1_ros.sim.evaluate.measured_latency_ms", lambda settings: 1.0)
     (stream,) = evaluate(EvaluationSettings(policy=Path("any"), episodes=1, belt=FAST, stream_s=8.0)).streams
     # 0.62 m from the middle of the belt take 2.1 s, give or take 0.5 s, and the next cube comes 0.1 s later.
@@ -44,7 +44,7 @@ def test_cubes_that_nobody_takes_are_missed(scripted, monkeypatch) -> None:
 def test_in_a_stream_of_colours_the_policy_hears_of_each_new_cube(scripted, monkeypatch) -> None:
     still = BeltWorld().state
     engine = scripted(lambda observation: np.tile(still, (16, 1)))
-    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, threads: engine)
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     monkeypatch.setattr("f1_ros.sim.evaluate.measured_latency_ms", lambda settings: 1.0)
     evaluate(EvaluationSettings(policy=Path("any"), episodes=1, seed=3, belt=COLOUR, stream_s=20.0))
     assert len(set(engine.instructions)) >= 2
@@ -55,7 +55,7 @@ def test_in_a_stream_of_colours_the_policy_hears_of_each_new_cube(scripted, monk
 
 def test_a_policy_that_the_controller_stops_is_counted_and_goes_on(scripted, monkeypatch) -> None:
     engine = scripted(lambda observation: np.full((16, 8), 90.0))
-    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, threads: engine)
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     monkeypatch.setattr("f1_ros.sim.evaluate.measured_latency_ms", lambda settings: 1.0)
     (stream,) = evaluate(EvaluationSettings(policy=Path("any"), episodes=1, belt=FAST, stream_s=6.0)).streams
     assert stream.faults >= 2

@@ -95,6 +95,19 @@ def test_what_is_given_is_what_was_executed_not_the_label(network_config: F1Conf
     assert torch.equal(actions[t > 0], labels[t > 0])
 
 
+def test_near_steps_that_are_through_do_not_count_and_keep_their_label(
+    network_config: F1Config, config_file: Path
+) -> None:
+    losses = losses_of(network_config, config_file, near_steps=2)
+    t, error, parts = asked(losses)
+    through = t == 0
+    assert through.any()
+    labels = batch()["actions"].repeat_interleave(DRAWS, 0)
+    assert torch.equal(losses.network.asked[6], labels)
+    learnt = ~through[..., None] & ~batch()["pad"].repeat_interleave(DRAWS, 0)[..., None]
+    assert parts["flow"].item() == pytest.approx(((error * learnt).sum() / ((~through).sum() * 8)).item(), rel=1e-5)
+
+
 def test_half_of_the_draws_run_by_the_horizon_aware_schedule(network_config: F1Config, config_file: Path) -> None:
     t, _, parts = asked(losses_of(network_config, config_file, near_steps=1))
     ahead = (t.diff(dim=1) > 1e-6).any(dim=1)
