@@ -184,7 +184,7 @@ class Study:
         self.config, self.folder, self.device, self._together = config, folder, open_device(device), together
         folder.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(config.base.threads)
-        self._recordings: dict[str, Recording] = {}
+        self._recordings: dict[tuple[str, bool], Recording] = {}
         self._alike: dict[tuple[object, ...], BeltPolicy] = {}
 
     def record(self, names: Iterable[str] | None = None, *, workers: int | None = None) -> None:
@@ -294,11 +294,13 @@ class Study:
         if phase == "warm":  # shared by arms with and without a prefix
             plain = dataclasses.replace(settings.policy, prefix_steps_max=0, near_steps=0)
             settings = dataclasses.replace(settings, policy=plain)
-        if arm.recording not in self._recordings:
-            codes = self._codes(arm.recording) if phase != "warm" or self._codes(arm.recording).exists() else None
-            self._recordings[arm.recording] = Recording(self._demos(arm.recording), codes, self.device)
-        recording = self._recordings[arm.recording]
-        key = (arm.recording, arm.labels, settings.spec.past_images)
+        codes = self._codes(arm.recording)
+        coded = phase != "warm" or codes.exists()  # the first part does without, and may come before there are any
+        if (arm.recording, coded) not in self._recordings:
+            opened = Recording(self._demos(arm.recording), codes if coded else None, self.device)
+            self._recordings[arm.recording, coded] = opened
+        recording = self._recordings[arm.recording, coded]
+        key = (arm.recording, coded, arm.labels, settings.spec.past_images)
         policy = BeltPolicy(
             f"{name}-s{seed}",
             settings,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from f1_ros.cli.main import main
 from f1_ros.engine import open_engine
 from f1_ros.errors import ConfigError
 from f1_ros.train.arms import Study, load_study, policy_folder
@@ -119,6 +120,19 @@ def test_contradictions_are_named(study_file: Path, change: dict[str, object], m
     study_file.write_text(json.dumps(json.loads(study_file.read_text()) | {"conditions": {}} | change))
     with pytest.raises(ConfigError, match=message):
         Study(load_study(study_file), study_file.parent / "study").run()
+
+
+def test_the_commands_train_evaluate_and_draw(study_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = study_file.parent / "study", study_file.parent / "results"
+    assert main(["train", "arms", str(study_file), "--out", str(folder), "--arm", "full"]) == 0
+    evaluate = ["sim", "ablate", str(study_file), "--runs", str(folder), "--episodes", "1", "--out", str(out)]
+    assert main([*evaluate, "--json", str(out / "figures.json")]) == 0
+    shown = capsys.readouterr()
+    assert "| full |" in shown.out
+    assert "left out, its policy is not there: trained/history-s1" in shown.err
+    assert {p.name for p in out.iterdir()} == {"cells.jsonl", "table.md", "success.png", "figures.json"}
+    assert main([*evaluate, "--condition", "nonsense"]) != 0
+    assert "no condition nonsense" in capsys.readouterr().err
 
 
 def test_an_unknown_arm_is_refused(study_file: Path) -> None:
