@@ -136,8 +136,6 @@ def test_workers_end_with_the_program(marks: Path, ending: signal.Signals, tmp_p
     program = subprocess.Popen(
         [sys.executable, file, Path(__file__).parent, marks],
         start_new_session=True, stderr=subprocess.PIPE, text=True,
-        # A test run in the background ignores SIGINT, and its children with it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
     )  # fmt: skip
     jobs.wait_until(lambda: jobs.attempts(marks, 0) and jobs.attempts(marks, 1))

@@ -205,8 +205,8 @@ def _lay_out(ray: ModuleType, shared: _Shared) -> Path:
         if path.is_file() and path.stat().st_size == size:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Several workers may do this at a time: each file is there whole or not at all.
-        partial = path.with_name(f".{path.name}.{uuid4().hex}")
+        # Several workers may do this at a time: each file is there whole or not at all, and nothing else ever is.
+        partial = home / f".{uuid4().hex}"
         ray.get(content).tofile(partial)
         partial.replace(path)
     return folder
