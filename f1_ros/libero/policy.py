@@ -26,7 +26,7 @@ from f1_ros.errors import ConfigError
 from f1_ros.libero.client import Seen
 from f1_ros.libero.layout import ACTION_NAMES, ACTION_SIZE, CONTROL_HZ, KNOWN_CAMERAS, STATE_NAMES, VIEWS
 from f1_ros.observe.observation import Observation
-from f1_ros.observe.preprocess import camera_tensor, history_frame
+from f1_ros.observe.simulated import observe
 
 ROBOT = "libero"
 STEPS_S = (1.0 / CONTROL_HZ, 2.0 / CONTROL_HZ)
@@ -162,21 +162,8 @@ class LiberoPolicy:
 
     def observation(self, seen: Seen) -> Observation:
         """What the policy is given, preprocessed as in training and in the live system."""
-        spec, now = self._spec, self._frames[-1][0]
-        pictures = [seen.pictures[self._views[camera]] for camera in spec.cameras]
-        # As in training, the episode's first frame stands for those before it.
-        newest = len(self._frames) - 1
-        past = [self._frames[max(newest + offset, 0)] for offset in spec.history_offsets]
-        return Observation(
-            stamp_ns=now,
-            cameras=spec.cameras,
-            camera_stamps_ns=(now,) * len(spec.cameras),
-            images=np.stack([camera_tensor(picture, spec.image_size) for picture in pictures]),
-            history=np.stack([history_frame(p, spec.history_resize, spec.history_size) for _, p in past]),
-            history_stamps_ns=tuple(stamp for stamp, _ in past),
-            state_names=spec.state_names,
-            state=seen.state,
-        )
+        pictures = [seen.pictures[self._views[camera]] for camera in self._spec.cameras]
+        return observe(self._spec, pictures, self._frames, seen.state)
 
     def _infer(self, seen: Seen) -> Array:
         observation = self.observation(seen)

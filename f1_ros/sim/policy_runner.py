@@ -30,7 +30,7 @@ from f1_ros.engine.committed import committed_actions
 from f1_ros.engine.protocol import Array, Engine, InferenceResult
 from f1_ros.errors import ConfigError, PolicyStoppedError, SimulationError
 from f1_ros.observe.observation import Observation
-from f1_ros.observe.preprocess import camera_tensor, history_frame
+from f1_ros.observe.simulated import observe
 from f1_ros.robots.profile import RobotProfile
 from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS
 from f1_ros.sim.scene import GRIPPER_OPEN, TICK_NS
@@ -166,21 +166,9 @@ class PolicyRunner:
 
     def observation(self) -> Observation:
         """What the policy sees now, preprocessed as in the live system."""
-        spec, now = self._spec, self._world.time_ns
-        pictures = [self._world.render(name) if i else self._frames[-1][1] for i, name in enumerate(spec.cameras)]
-        # Before a full history exists, its oldest frame stands for older ones: the world stood still before.
-        newest = len(self._frames) - 1
-        past = [self._frames[max(newest + offset, 0)] for offset in spec.history_offsets]
-        return Observation(
-            stamp_ns=now,
-            cameras=spec.cameras,
-            camera_stamps_ns=(now,) * len(spec.cameras),
-            images=np.stack([camera_tensor(p, spec.image_size) for p in pictures]),
-            history=np.stack([history_frame(p, spec.history_resize, spec.history_size) for _, p in past]),
-            history_stamps_ns=tuple(stamp for stamp, _ in past),
-            state_names=spec.state_names,
-            state=self._world.state,
-        )
+        cameras = self._spec.cameras
+        pictures = [self._world.render(name) if i else self._frames[-1][1] for i, name in enumerate(cameras)]
+        return observe(self._spec, pictures, self._frames, self._world.state)
 
     def _infer(self, now: int) -> tuple[ActionChunk | None, ActionChunk]:
         """The near steps where they are given ahead, and the whole chunk."""

@@ -6,6 +6,7 @@ in files).
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from live_rig import Rig
 
 FPS = 10
 NAMES = ["j1", "j2", "j3", "gripper"]
@@ -247,3 +252,9 @@ def write_dataset(tmp_path: Path) -> Writer:
         return WRITERS[version](tmp_path / name, made, kind)
 
     return write
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    """A live recorder with a dataset of its own."""
+    return Rig(tmp_path / "set")

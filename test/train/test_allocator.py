@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 CODE = """
 import resource, sys
 import numpy as np
@@ -26,7 +24,6 @@ def faults(how: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc")
 def test_arrays_of_the_same_size_get_the_memory_of_those_before() -> None:
     assert faults("given back") > 50
     assert faults("kept") < 10
