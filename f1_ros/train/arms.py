@@ -273,7 +273,8 @@ class Study:
         jobs: dict[Path, tuple[str, int]] = {}
         for name, seed in wanted:
             state = self._state(phase, name, seed)
-            if state is not None and not _done(state):
+            # Those that are wanted have no policy: a finished run whose policy was lost is written out again.
+            if state is not None and (phase == "joint" or not _done(state)):
                 jobs.setdefault(state, (name, seed))
         todo = list(jobs.items())
         for first in range(0, len(todo), self._together):

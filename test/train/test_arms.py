@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -74,15 +75,15 @@ def test_arms_with_the_same_first_part_share_it(study_file: Path) -> None:
     assert len(list(folder.glob("video-*.pt"))) == 1
 
 
-def test_what_is_there_is_not_trained_again(study_file: Path) -> None:
+def test_a_policy_that_was_lost_is_written_again_and_not_trained_again(study_file: Path) -> None:
     folder = run(study_file, arms=("full",))
     state = folder / "joint-full-s1.pt"
     first = state.stat().st_mtime_ns
     policy = policy_folder(folder, "full", 1)
-    kept = (policy / "model.safetensors").read_bytes()
-    (policy / "policy.json").unlink()
+    kept = {path.name: path.read_bytes() for path in policy.iterdir()}
+    shutil.rmtree(policy)
     run(study_file, arms=("full",))
-    assert (policy / "model.safetensors").read_bytes() == kept
+    assert {path.name: path.read_bytes() for path in policy.iterdir()} == kept
     assert state.stat().st_mtime_ns == first
 
 
