@@ -1,9 +1,11 @@
 """Training the visual tokenizer: a multi-scale residual VQ-VAE on frames of camera 0.
 
-Losses: L1 + L2 reconstruction in which pixels that differ from the median background weigh more (a cube of a few
-pixels would vanish otherwise), plus a commitment term. The codebook follows its inputs by an exponential moving
-average and unused codes restart from present features (van den Oord et al. 2017, appendix A.1; Dhariwal et al. 2020).
-A share of the samples is decoded from the scales that foresight predicts alone, so that these carry what matters.
+Losses: L1 + L2 reconstruction in which a pixel weighs more the rarer its colour is in the recording, plus a commitment
+term. Without that weight a cube of a few pixels vanishes; and if all that moves weighs alike, the arm, hundreds of
+pixels, outweighs it: then the cube is smeared over its cell, and its speed cannot be read from the codes.
+The codebook follows its inputs by an exponential moving average and unused codes restart from present features (van den
+Oord et al. 2017, appendix A.1; Dhariwal et al. 2020). A share of the samples is decoded from the scales that foresight
+predicts alone, so that these carry what matters.
 """
 
 from __future__ import annotations
@@ -22,6 +24,12 @@ from f1_ros.errors import ConfigError
 from f1_ros.model.tokenizer import VisualTokenizer
 from f1_ros.train.schedule import cosine_rate, images_to_float, load_state, save_state, step_generators
 
+_RECONSTRUCTION = 3.0
+"""Weight of the reconstruction beside the commitment."""
+
+_SAMPLED_FRAMES = 400
+_MOST_WEIGHT = 300.0  # of a colour, to the commonest's: noise of a pixel or two must not rule
+
 
 @dataclass(frozen=True)
 class TokenizerTraining:
@@ -31,7 +39,7 @@ class TokenizerTraining:
         steps, batch: optimiser steps and frames a step.
         rate, warmup: peak learning rate of AdamW, and steps to reach it.
         coarse_share: share of samples decoded from the foresight scales alone.
-        foreground_weight: largest weight of a pixel that differs from the background.
+        rarity: a pixel weighs its colour's share of all pixels to the power of minus this; 0: all weigh the same.
         commitment: weight of the commitment loss.
         codebook_decay: decay of the codebook's moving average.
         dead_after: a code whose average use a step falls below this restarts, frames.
@@ -42,15 +50,15 @@ class TokenizerTraining:
     rate: float = 1e-3
     warmup: int = 100
     coarse_share: float = 0.4
-    foreground_weight: float = 25.0
+    rarity: float = 0.75
     commitment: float = 0.25
     codebook_decay: float = 0.98
     dead_after: float = 0.02
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch) <= 0 or not 0.0 <= self.coarse_share <= 1.0:
+        if min(self.steps, self.batch) <= 0 or self.rarity < 0 or not 0.0 <= self.coarse_share <= 1.0:
             raise ConfigError(
-                "tokenizer: steps and batch must be positive, coarse_share within 0..1.",
+                "tokenizer: steps and batch must be positive, rarity at least 0, coarse_share within 0..1.",
                 remedy="Correct the `tokenizer` section of the training configuration.",
             )
 
@@ -87,16 +95,24 @@ class CodebookAverage:
         return len(dead)
 
 
-def background(frames: NDArray[np.uint8], generator: np.random.Generator, samples: int = 200) -> Tensor:
-    """Median picture (3, H, W) in [-1, 1]: what a fixed camera sees when nothing is there."""
-    chosen = np.sort(generator.choice(len(frames), size=min(samples, len(frames)), replace=False))
-    return images_to_float(np.median(frames[chosen], axis=0).astype(np.uint8))
+def colour_weights(frames: NDArray[np.uint8], rarity: float, generator: np.random.Generator) -> Tensor:
+    """Weight of a pixel by its colour, (64,): mean 1 over the pixels of `frames` (N, H, W, 3), which are sampled."""
+    chosen = np.sort(generator.choice(len(frames), size=min(_SAMPLED_FRAMES, len(frames)), replace=False))
+    found = np.bincount(_colours(torch.from_numpy(np.ascontiguousarray(frames[chosen])), -1).flatten(), minlength=64)
+    share = found / found.sum()
+    weight = np.minimum((share.max() / np.maximum(share, 1e-9)) ** rarity, _MOST_WEIGHT)
+    return torch.from_numpy(weight / (weight * share).sum()).float()
 
 
-def reconstruction_loss(pictures: Tensor, frames: Tensor, median: Tensor, foreground_weight: float) -> Tensor:
-    """Weighted L1 + L2; (B, 3, H, W) each, `median` (3, H, W)."""
-    away = (frames - median).abs().amax(dim=1, keepdim=True)
-    weight = 1.0 + (foreground_weight - 1.0) * (away / 0.6).clamp(max=1.0)
+def _colours(bytes_: Tensor, axis: int) -> Tensor:
+    """Which of 64 colours (two bits a channel) pixels are of; the channels lie on `axis`."""
+    red, green, blue = (bytes_.long() >> 6).unbind(axis)
+    return 16 * red + 4 * green + blue
+
+
+def reconstruction_loss(pictures: Tensor, frames: Tensor, weights: Tensor) -> Tensor:
+    """L1 + L2 of pictures against frames, (B, 3, H, W) each in [-1, 1], pixels weighted by `colour_weights`."""
+    weight = weights[_colours(((frames + 1.0) * 127.5).round(), 1)][:, None]
     error = pictures - frames
     return (weight * (error.abs() + error.square())).mean()
 
@@ -118,7 +134,7 @@ def train_tokenizer(
     """
     codebook = tokenizer.quantize.embedding.weight
     device = codebook.device
-    median = background(frames, np.random.default_rng([seed, 0, 1])).to(device)
+    weights_by_colour = colour_weights(frames, settings.rarity, np.random.default_rng([seed, 0, 1])).to(device)
     codebook.requires_grad_(False)
     weights = [p for p in tokenizer.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=settings.rate, betas=(0.9, 0.95), weight_decay=1e-4)
@@ -147,7 +163,7 @@ def train_tokenizer(
         chosen = torch.where(coarse[:, None, None, None], *ends)
         # Straight through to the encoder, and to phi through the quantised features.
         pictures = tokenizer.decode_features(chosen + (features - features.detach()))
-        loss = reconstruction_loss(pictures, batch, median, settings.foreground_weight)
+        loss = _RECONSTRUCTION * reconstruction_loss(pictures, batch, weights_by_colour)
         commitment = torch.stack([F.mse_loss(features, p.detach()) for p in ends])
         follow = torch.stack([F.mse_loss(p, features.detach()) for p in ends])
         total = loss + settings.commitment * commitment.mean() + follow.mean()

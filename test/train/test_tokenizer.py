@@ -14,8 +14,8 @@ from f1_ros.model.tokenizer import VisualTokenizer
 from f1_ros.train.tokenizer import (
     CodebookAverage,
     TokenizerTraining,
-    background,
     by_scale,
+    colour_weights,
     encode_all,
     reconstruction_loss,
     train_tokenizer,
@@ -62,7 +62,7 @@ def test_a_resumed_run_ends_where_the_whole_one_does(run_folder: Path, network_c
 
         def __getitem__(self, index: object) -> np.ndarray:
             Interrupted.reads += 1
-            if Interrupted.reads == 6:  # the background, then four batches
+            if Interrupted.reads == 6:  # the colours, then four batches
                 raise KeyboardInterrupt
             return np.asarray(self).__getitem__(index)
 
@@ -84,18 +84,23 @@ def test_a_dead_code_restarts_from_an_input() -> None:
     assert codebook[1].item() == 1.0
 
 
-def test_foreground_weighs_more_than_background() -> None:
-    median = torch.zeros(3, 1, 2)
-    frames = torch.tensor([[[[0.0, 0.6]]]]).expand(1, 3, 1, 2)
-    at_background = reconstruction_loss(frames + torch.tensor([0.1, 0.0]), frames, median, 25.0)
-    at_foreground = reconstruction_loss(frames + torch.tensor([0.0, 0.1]), frames, median, 25.0)
-    assert (at_foreground / at_background).item() == pytest.approx(25.0)
+def test_a_rare_colour_outweighs_one_that_fills_the_picture() -> None:
+    frames = np.zeros((4, 10, 10, 3), np.uint8)
+    frames[:, :5] = 255  # half of it bright, half dark, and one red pixel
+    frames[:, 0, 0] = (255, 0, 0)
+    weights = colour_weights(frames, 1.0, np.random.default_rng(0))
+    dark, red, bright = weights[0], weights[48], weights[63]
+    assert (red / dark).item() == pytest.approx(50.0)
+    assert (bright / dark).item() == pytest.approx(50 / 49)
+    assert (50 * dark + red + 49 * bright).item() == pytest.approx(100.0)  # mean 1
+    assert torch.all(colour_weights(frames, 0.0, np.random.default_rng(0)) == 1.0)
 
-
-def test_background_is_what_most_frames_show() -> None:
-    frames = np.zeros((9, 2, 2, 3), np.uint8)
-    frames[:3] = 255
-    assert torch.all(background(frames, np.random.default_rng(0)) == -1.0)
+    pictures = torch.from_numpy(frames[:1]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    wrong_cube, wrong_belt = pictures.clone(), pictures.clone()
+    wrong_cube[..., 0, 0] += 0.1
+    wrong_belt[..., 9, 9] += 0.1
+    ratio = reconstruction_loss(wrong_cube, pictures, weights) / reconstruction_loss(wrong_belt, pictures, weights)
+    assert ratio.item() == pytest.approx(50.0, rel=1e-4)
 
 
 def test_codes_are_reordered_scale_by_scale() -> None:
@@ -106,3 +111,5 @@ def test_codes_are_reordered_scale_by_scale() -> None:
 def test_nonsense_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="coarse_share"):
         TokenizerTraining(coarse_share=1.5)
+    with pytest.raises(ConfigError, match="rarity"):
+        TokenizerTraining(rarity=-1.0)
