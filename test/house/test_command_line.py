@@ -1,6 +1,7 @@
 """The command line: every group answers --help quickly, and errors are one readable line."""
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,20 @@ def test_interruption_is_status_130_and_a_programming_error_is_not_hidden(monkey
     assert run_with(monkeypatch, interrupted) == 130
     with pytest.raises(ZeroDivisionError):
         run_with(monkeypatch, broken)
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
+    reads, writes = os.pipe()
+    os.close(reads)  # as `| head` does once it has enough
+    command = [sys.executable, "-m", "f1_ros", "robot", "check", "franka"]
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_another_broken_pipe_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(args: argparse.Namespace) -> int:
+        raise BrokenPipeError("a worker's pipe")
+
+    with pytest.raises(BrokenPipeError, match="worker"):
+        run_with(monkeypatch, fail)
