@@ -58,6 +58,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="SECONDS",
         help="the same until a policy's near steps take effect (only for one that was trained to give them ahead)",
     )
+    evaluate.add_argument(
+        "--continuity",
+        choices=("auto", "trained", "guided", "plain"),
+        default="auto",
+        help="how a chunk goes on from the one before it (default: trained, for a policy that can, else plain)",
+    )
     evaluate.add_argument("--exact-delay", action="store_true", help="use --delay even where the latency is longer")
     evaluate.add_argument("--picks-only", action="store_true", help="end an episode with the pick (faster)")
     evaluate.add_argument("--replan", type=int, default=3, metavar="STEPS", help="steps of 50 ms between inferences")
@@ -166,6 +172,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         belt=belt,
         delay_s=args.delay,
         near_delay_s=args.near_delay,
+        continuity=args.continuity,
         exact_delay=args.exact_delay,
         until_binned=not args.picks_only,
         replan_steps=args.replan,

@@ -20,7 +20,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from f1_ros.errors import ConfigError
+from f1_ros.errors import ConfigError, EngineError
 from f1_ros.observe.observation import Observation
 
 Array = NDArray[np.float64]
@@ -96,6 +96,37 @@ class PolicySpec:
 
 
 @dataclass(frozen=True)
+class Running:
+    """The plan that the arm follows while the next chunk is computed; see `f1_ros.engine.continuity`.
+
+    Attributes:
+        actions: (n, joints) absolute positions at the next chunk's first n steps, in the order of
+            `PolicySpec.action_names` (rad, m).
+        committed: how many of them will have been executed when that chunk takes effect; 1 to n.
+        guided: guide the flow towards all of them. Otherwise the first `committed` are given to the network, which was
+            trained for that, and come out as they are.
+
+    Raises:
+        EngineError: if the shape or the count is wrong, or a position is not finite.
+    """
+
+    actions: Array
+    committed: int
+    guided: bool = False
+
+    def __post_init__(self) -> None:
+        if self.actions.ndim != 2 or not 1 <= self.committed <= len(self.actions):
+            raise EngineError(
+                f"A running plan of shape {self.actions.shape} with {self.committed} committed steps makes no sense.",
+                remedy="Give (steps, joints), and at least one committed step; leave the plan out where there is none.",
+            )
+        if not np.isfinite(self.actions).all():
+            raise EngineError(
+                "The running plan holds NaN or infinity.", remedy="Give the positions of the chunk that is executed."
+            )
+
+
+@dataclass(frozen=True)
 class Foresight:
     """Predicted tokens of the next view.
 
@@ -143,7 +174,7 @@ class Engine(Protocol):
         observation: Observation,
         instruction: str,
         seed: int,
-        committed: Array | None = None,
+        running: Running | None = None,
         *,
         on_near: Callable[[Array], None] | None = None,
     ) -> InferenceResult:
@@ -153,15 +184,14 @@ class Engine(Protocol):
             observation: what the robot sees.
             instruction: what it is to do.
             seed: of the random draws.
-            committed: (n, joints) absolute positions that will already have been executed when the chunk arrives, in
-                the order of `PolicySpec.action_names` (rad, m): the chunk's first n steps, and what the others are
-                planned from. At most `PolicySpec.trained_prefix_steps`.
-            on_near: called as soon as the chunk's first n + `PolicySpec.trained_near_steps` steps are final, with
-                these (as `InferenceResult.actions`); the flow then runs by the horizon-aware schedule.
+            running: the plan to go on from; at most `PolicySpec.trained_prefix_steps` committed steps unless guided.
+            on_near: called as soon as the chunk's first `PolicySpec.trained_near_steps` steps, and the committed ones
+                before them, are final, with these (as `InferenceResult.actions`); the flow then runs by the
+                horizon-aware schedule. Not with guidance.
 
         Raises:
-            EngineError: if the observation or the prefix does not fit `spec`, the policy was not trained for what is
-                asked, or the output is not finite.
+            EngineError: if the observation or the running plan does not fit `spec`, the policy was not trained for
+                what is asked, or the output is not finite.
         """
         ...
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from f1_ros.engine.policy import STATS_FILE, load_policy_file
-from f1_ros.engine.protocol import Array, Foresight, ForesightUse, InferenceResult, PolicySpec
+from f1_ros.engine.protocol import Array, Foresight, ForesightUse, InferenceResult, PolicySpec, Running
 from f1_ros.errors import CheckpointError, ConfigError, EngineError
 from f1_ros.model.checkpoint import load_policy_network
 from f1_ros.model.config import KeypointConvConfig
+from f1_ros.model.guided import soft_mask
 from f1_ros.model.language import LanguageTokenizer
 from f1_ros.model.phases import Prefix
 from f1_ros.observe.normalise import Normaliser
@@ -94,20 +95,22 @@ class TorchEngine:
         )
         self._frames.clear()
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode: guidance goes back through the flow from what is computed here
     def infer(
         self,
         observation: Observation,
         instruction: str,
         seed: int,
-        committed: Array | None = None,
+        running: Running | None = None,
         *,
         on_near: Callable[[Array], None] | None = None,
     ) -> InferenceResult:
         """Predict foresight and the action chunk."""
         self._check(observation)
-        ahead = self._checked_prefix(committed)
         near = self._near_steps(on_near is not None)
+        self._check_running(running, near)
+        guided = running is not None and running.guided
+        ahead = running.actions[: running.committed] if running is not None and not guided else self._no_actions()
         torch.set_num_threads(self._threads)  # a thread's own setting: the caller's thread may be new
         clock = _StageClock()
         generator = torch.Generator().manual_seed(seed)
@@ -155,9 +158,14 @@ class TorchEngine:
             clock.mark("near")
             on_near(actions)
 
-        given = self._to_network(ahead, observation.state) if len(ahead) else None
         x = network.sample_actions(
-            prefix, state, noise, committed=given, near=near, on_near=None if on_near is None else send_near
+            prefix,
+            state,
+            noise,
+            committed=self._to_network(ahead, observation.state) if len(ahead) else None,
+            near=near,
+            on_near=None if on_near is None else send_near,
+            guide=self._guide(running, observation.state) if running is not None and guided else None,
         )
         actions = absolute(x)
         clock.lap("flow")
@@ -206,28 +214,29 @@ class TorchEngine:
                 remedy="Use the profile that the policy was trained for, or another policy.",
             )
 
-    def _checked_prefix(self, committed: Array | None) -> Array:
-        """(n, joints), none of them if there is no prefix."""
-        spec = self.spec
-        joints = len(spec.action_names)
-        if committed is None or len(committed) == 0:
-            return np.zeros((0, joints))
-        if not spec.trained_prefix_steps:
+    def _check_running(self, running: Running | None, near: int) -> None:
+        if running is None:
+            return
+        spec, joints = self.spec, len(self.spec.action_names)
+        if running.actions.shape[1] != joints or len(running.actions) > spec.chunk_size:
             raise EngineError(
-                f"Policy '{spec.name}' was not trained to plan from a committed prefix.",
-                remedy="Give none, or train it with policy.prefix_steps_max above 0.",
+                f"The running plan has shape {running.actions.shape}; policy '{spec.name}' plans at most "
+                f"{spec.chunk_size} steps of {joints} joints.",
+                remedy="Give the actions in the order of action_names, at the steps of the next chunk.",
             )
-        if committed.ndim != 2 or committed.shape[1] != joints or len(committed) > spec.trained_prefix_steps:
+        if running.guided and near:
             raise EngineError(
-                f"The committed prefix has shape {committed.shape}; policy '{spec.name}' takes at most "
-                f"{spec.trained_prefix_steps} steps of {joints} joints.",
-                remedy="Give the actions in the order of action_names, the first trained_prefix_steps of them.",
+                "Guidance and near steps that are sent ahead do not go together.", remedy="Choose one of them."
             )
-        if not np.isfinite(committed).all():
+        if not running.guided and running.committed > spec.trained_prefix_steps:
             raise EngineError(
-                "The committed prefix holds NaN or infinity.", remedy="Give the positions of the chunk that is played."
+                f"Policy '{spec.name}' was trained to plan from at most {spec.trained_prefix_steps} committed steps, "
+                f"not from {running.committed}.",
+                remedy="Give no running plan, guide it, or train the policy with a larger policy.prefix_steps_max.",
             )
-        return committed
+
+    def _no_actions(self) -> Array:
+        return np.zeros((0, len(self.spec.action_names)))
 
     def _near_steps(self, wanted: bool) -> int:
         if wanted and not self.spec.trained_near_steps:
@@ -242,6 +251,11 @@ class TorchEngine:
         chunk = np.concatenate([ahead, np.tile(ahead[-1:], (self.spec.chunk_size - len(ahead), 1))])
         actions = self._action_stats.normalise(self._file.to_network(chunk, state))
         return torch.from_numpy(actions[None, : len(ahead)]).float()
+
+    def _guide(self, running: Running, state: Array) -> tuple[Tensor, Tensor]:
+        """Plan (1, n, A) and weights (n,), for `F1Model.sample_actions`."""
+        weights = soft_mask(running.committed, len(running.actions))
+        return self._to_network(running.actions, state), torch.tensor(weights)
 
     def _images(self, observation: Observation) -> Tensor:
         """(1, C, 3, S, S): cameras in the model's order, then past images; a missing camera is zeros and masked."""

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from f1_ros.model.config import F1Config
 from f1_ros.model.flow import integrate, time_embedding
 from f1_ros.model.gemma import Expert, KVCache, attention_bias, run_experts
+from f1_ros.model.guided import guided
 from f1_ros.model.losses import noised
 from f1_ros.model.phases import ForesightOutput, Prefix, TrainOutputs
 from f1_ros.model.sampling import sample_top_k_top_p
@@ -199,10 +200,12 @@ class F1Model(nn.Module):
         committed: Tensor | None = None,
         near: int = 0,
         on_near: Callable[[Tensor], None] | None = None,
+        guide: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Follow the flow from noise x_1 (B, chunk, A) to actions x_0 by `num_steps` Euler steps.
 
-        `committed`, `near` and `on_near`: see `flow.integrate`.
+        `committed`, `near` and `on_near`: see `flow.integrate`. `guide`: plan (B, n, A) and weights (n,), see
+        `guided.guided`; without `committed` and `near`.
         """
         bias, positions = self._suffix_layout(prefix)
         state_token = self.state_proj(state)
@@ -211,6 +214,8 @@ class F1Model(nn.Module):
             return self._velocity(prefix, state_token, x, t, bias, positions)
 
         steps = num_steps or self.config.num_steps
+        if guide is not None:
+            return integrate(guided(velocity, *guide), noise, steps)
         return integrate(velocity, noise, steps, committed=committed, near=near, on_near=on_near)
 
     def train_outputs(

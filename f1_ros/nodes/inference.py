@@ -1,8 +1,9 @@
 """Runs an engine in a thread of its own, always on the newest observation. No ROS in here.
 
-A policy that was trained for it plans from what the arm will have done when its chunk arrives: the steps of the newest
-chunk that went out which are due by then. That holds only if the arm follows these chunks, so no prefix is given unless
-the action node says that the policy is in force, and none if the arm is elsewhere than the chunk says (it was refused).
+A policy that can plans from what the arm will have done when its chunk arrives (`f1_ros.engine.continuity`): the steps
+of the newest chunk that went out which are due by then. That holds only if the arm follows these chunks, so no plan is
+given unless the action node says that the policy is in force, and none if the arm is elsewhere than the chunk says (it
+was refused).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.control.chunk import ActionChunk
-from f1_ros.engine.committed import committed_actions
-from f1_ros.engine.protocol import Array, Engine, Foresight, PolicySpec
+from f1_ros.engine.continuity import Continuity, running_plan
+from f1_ros.engine.protocol import Array, Engine, Foresight, PolicySpec, Running
 from f1_ros.errors import ObservationError
 from f1_ros.observe.observation import Observation
 
@@ -43,6 +44,7 @@ class Settings:
         picture_rate_hz: how often a prediction is decoded to a picture, at most; 0: never.
         max_age_s: how old an observation may be when its chunk goes out, s.
         followed: the arm follows this policy's chunks now.
+        continuity: how a chunk goes on from the one before.
     """
 
     instruction: str
@@ -51,6 +53,7 @@ class Settings:
     picture_rate_hz: float
     max_age_s: float
     followed: bool = False
+    continuity: Continuity = "auto"
 
 
 @dataclass(frozen=True)
@@ -226,7 +229,7 @@ class InferenceThread:
             observation,
             settings.instruction,
             seed,
-            self._committed(observation) if settings.followed else None,
+            self._running(observation, settings.continuity) if settings.followed else None,
             on_near=send_near if spec.trained_near_steps else None,
         )
         latency_ns = time.perf_counter_ns() - began
@@ -251,19 +254,19 @@ class InferenceThread:
             self._delays_ns.append(max(0, self._now_ns() - observation.stamp_ns))
         self._sent = answer.chunk
 
-    def _committed(self, observation: Observation) -> Array | None:
-        """What the arm will have done when the observation's chunk takes effect, or None if that is not known."""
+    def _running(self, observation: Observation, continuity: Continuity) -> Running | None:
+        """The plan that the arm follows while this chunk is computed, or None if that is not known."""
         if self._sent is None:
             return None
         # Rather too many steps than too few: what is committed needlessly is what the arm would have done anyway.
         delay_ns = round(np.percentile(self._delays_ns, 95)) + HAND_OVER_NS
         stamp_ns, spec = observation.stamp_ns, self._engine.spec
-        actions = committed_actions(self._sent, spec, stamp_ns, stamp_ns + delay_ns)
+        running = running_plan(self._sent, spec, stamp_ns, stamp_ns + delay_ns, continuity)
         columns = [i for i, name in enumerate(spec.action_names) if name in spec.state_names]
         here = observation.state[[spec.state_names.index(spec.action_names[i]) for i in columns]]
-        if len(actions) == 0 or np.abs(actions[0, columns] - here).max(initial=0.0) > MAX_APART:
+        if running is None or np.abs(running.actions[0, columns] - here).max(initial=0.0) > MAX_APART:
             return None
-        return actions
+        return running
 
     def _pause_s(self) -> float:
         """Time until the next inference may begin, s."""

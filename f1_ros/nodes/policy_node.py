@@ -1,8 +1,8 @@
 """The policy node: observations in, action chunks and predicted views out.
 
 A predicted view's picture bears the stamp of the instant that it predicts, so that it can be laid beside what came.
-While the action node says that the policy is in force, a policy that was trained for it plans from what the arm will
-have done when its chunk arrives; see `inference`.
+While the action node says that the policy is in force, a policy that can plans from what the arm will have done
+when its chunk arrives; see `inference`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
 from f1_ros.engine import BACKENDS, open_engine
+from f1_ros.engine.continuity import CONTINUITIES, check_continuity
 from f1_ros.engine.protocol import Engine
 from f1_ros.errors import ConfigError, F1Error, ObservationError
 from f1_ros.nodes.conversions import chunk_to_msg, foresight_to_msg, image_to_msg, observation_from_msg
@@ -48,6 +49,12 @@ PARAMETERS = (
     POLICY,
     NodeParameter("backend", "torch", f"What runs the policy: {', '.join(BACKENDS)}."),
     NodeParameter("threads", 1, "CPU threads of the engine.", lower=1, upper=64),
+    NodeParameter(
+        "continuity",
+        "auto",
+        f"How a chunk goes on from the one before it: {', '.join(CONTINUITIES)} (architecture.md).",
+        check=lambda value: None if value in CONTINUITIES else f"'{value}' is none of {', '.join(CONTINUITIES)}.",
+    ),
     NodeParameter(
         "instruction",
         "",
@@ -121,6 +128,7 @@ class PolicyNode(ManagedNode):
         folder = policy_dir(self.value("policy"))
         self._engine = self._open_engine(folder, self.value("backend"), self.value("threads"))
         spec = self._engine.spec
+        check_continuity(spec, self.value("continuity"))
         self._read_settings()
         self._diagnostics = Diagnostics(self, spec.robot)
         self._chunks = self.create_publisher(ActionChunkMsg, "action_chunk", COMMAND)
@@ -199,6 +207,7 @@ class PolicyNode(ManagedNode):
             max_rate_hz=self.value("max_rate"),
             picture_rate_hz=self.value("foresight_image_rate"),
             max_age_s=self.value("max_observation_age") or last_step_s,
+            continuity=self.value("continuity"),
         )
         with self._settings_lock:
             self._settings = settings

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from f1_ros.engine.continuity import Continuity
 from f1_ros.engine.protocol import ForesightUse
 from f1_ros.errors import ConfigError
 from f1_ros.sim.config import BeltConfig, load_belt_config
@@ -42,7 +43,7 @@ class Condition:
         delay_s: time that the scene moves on during an inference, s, whatever the inference takes here.
         foresight: see `ForesightUse`.
         reaction: also measure the reaction to a belt that turns round.
-        near_delay_s: see `PolicyRunner`.
+        near_delay_s, continuity: see `PolicyRunner`.
         seeds: training seeds; all of the study's if None.
     """
 
@@ -53,6 +54,7 @@ class Condition:
     foresight: ForesightUse = "own"
     reaction: bool = False
     near_delay_s: float | None = None
+    continuity: Continuity = "auto"
     seeds: tuple[int, ...] | None = None
 
     def belt_config(self, folder: Path) -> BeltConfig:
@@ -175,6 +177,7 @@ def make_cells(
                     belt=condition.belt_config(folder),
                     delay_s=condition.delay_s,
                     near_delay_s=condition.near_delay_s,
+                    continuity=condition.continuity,
                     exact_delay=True,
                     until_binned=False,
                     reaction=condition.reaction,

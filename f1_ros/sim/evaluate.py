@@ -21,6 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
+from f1_ros.engine.continuity import Continuity
 from f1_ros.engine.protocol import Engine, ForesightUse
 from f1_ros.errors import ConfigError, PolicyStoppedError
 from f1_ros.robots.profile import RobotProfile, load_profile
@@ -55,7 +56,7 @@ class EvaluationSettings:
         belt: the world; speed range and direction are its own.
         delay_s: time that the scene moves on during an inference, s. Where the policy's measured latency (median of 20
             runs before the first episode, rounded up to a control tick) is longer, that is used.
-        near_delay_s: see `PolicyRunner`.
+        near_delay_s, continuity: see `PolicyRunner`.
         exact_delay: use `delay_s` even where the measured latency is longer.
         until_binned: go on after a pick until the cube is in the bin (a detail, not part of success).
         replan_steps: steps between inferences.
@@ -77,6 +78,7 @@ class EvaluationSettings:
     belt: BeltConfig = field(default_factory=BeltConfig)
     delay_s: float = 0.15
     near_delay_s: float | None = None
+    continuity: Continuity = "auto"
     exact_delay: bool = False
     until_binned: bool = True
     replan_steps: int = 3
@@ -333,6 +335,7 @@ def open_runner(world: BeltWorld, settings: EvaluationSettings, profile: RobotPr
         profile,
         delay_s=settings.delay_s,
         near_delay_s=settings.near_delay_s,
+        continuity=settings.continuity,
         replan_steps=settings.replan_steps,
         instruction=settings.instruction,
     )

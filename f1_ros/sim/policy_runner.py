@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from f1_ros.control.arbiter import Mode
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.control.controller import Controller
-from f1_ros.engine.committed import committed_actions
+from f1_ros.engine.continuity import Continuity, check_continuity, running_plan
 from f1_ros.engine.protocol import Array, Engine, InferenceResult
 from f1_ros.errors import ConfigError, PolicyStoppedError, SimulationError
 from f1_ros.observe.observation import Observation
@@ -55,6 +55,7 @@ class PolicyRunner:
         delay_s: time that the world moves on while the engine thinks, s; rounded up to a control tick.
         near_delay_s: the same until the near steps of a policy that gives them ahead of the others take effect; None:
             all take effect together.
+        continuity: how a chunk goes on from the one before it.
         replan_steps: steps of 50 ms between two inferences, if the delay is not longer.
         instruction: the policy's own default if None.
         on_result: called with each observation and what the engine made of it.
@@ -71,6 +72,7 @@ class PolicyRunner:
         *,
         delay_s: float = 0.15,
         near_delay_s: float | None = None,
+        continuity: Continuity = "auto",
         replan_steps: int = 3,
         instruction: str | None = None,
         on_result: Callable[[Observation, InferenceResult], None] | None = None,
@@ -95,6 +97,8 @@ class PolicyRunner:
                 f"Replanning every {replan_steps} steps with chunks of {spec.chunk_size}.",
                 remedy="Give 1 or more steps, at most the chunk's.",
             )
+        check_continuity(spec, continuity)
+        self._continuity = continuity
         self._world, self._engine, self._profile = world, engine, profile
         self._spec, self._on_result = spec, on_result
         self._delay_ns = _ticks_ns(delay_s)
@@ -175,13 +179,13 @@ class PolicyRunner:
         observation, near = self.observation(), list[Array]()
         ahead = self._near_delay_ns is not None
         delay_ns = self._delay_ns if self._near_delay_ns is None else self._near_delay_ns
-        committed = committed_actions(self._running, self._spec, now, now + delay_ns)
+        running = running_plan(self._running, self._spec, now, now + delay_ns, self._continuity)
         began = time.perf_counter()
         result = self._engine.infer(
             observation,
             self._instruction,
             self._seed + self._chunks,
-            committed,
+            running,
             on_near=near.append if ahead else None,
         )
         latency = time.perf_counter() - began

@@ -49,7 +49,7 @@ class ScriptedEngine:
     def warm_up(self) -> None:
         pass
 
-    def infer(self, observation, instruction, seed, committed=None, *, on_near=None) -> InferenceResult:
+    def infer(self, observation, instruction, seed, running=None, *, on_near=None) -> InferenceResult:
         self.observations.append(observation)
         self.instructions.append(instruction)
         self.seeds.append(seed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +42,13 @@ class EchoEngine:
     def __init__(self, folder: Path, backend: str, threads: int) -> None:
         if folder.name == "missing":
             raise CheckpointError(f"{folder}: model.safetensors is missing.", remedy="Take the checkpoint anew.")
-        self.spec = SPEC
+        self.spec = replace(SPEC, trained_prefix_steps=0) if folder.name == "untrained" else SPEC
         self._warm = False
 
     def warm_up(self) -> None:
         self._warm = True
 
-    def infer(self, observation, instruction: str, seed: int, committed=None, *, on_near=None) -> InferenceResult:
+    def infer(self, observation, instruction: str, seed: int, running=None, *, on_near=None) -> InferenceResult:
         assert self._warm
         if instruction == "slow":
             time.sleep(SLOW_S)
@@ -56,8 +57,8 @@ class EchoEngine:
         if instruction == "crash":
             raise KeyError("a bug")
         actions = np.tile([observation.state[0], seed / 2**66], (SPEC.chunk_size, 1))
-        if committed is not None:
-            actions[: len(committed)] = committed
+        if running is not None:
+            actions[: running.committed] = running.actions[: running.committed]
         if instruction == "not a number":
             actions[2, 0] = np.nan
         target_ns = observation.stamp_ns + 300_000_000

@@ -46,7 +46,7 @@ class GatedEngine:
         self.entered: queue.Queue[int] = queue.Queue()
 
     def infer(
-        self, observation: Observation, instruction: str, seed: int, committed=None, *, on_near=None
+        self, observation: Observation, instruction: str, seed: int, running=None, *, on_near=None
     ) -> InferenceResult:
         self.entered.put(observation.stamp_ns)
         self.tickets.acquire()
@@ -66,8 +66,8 @@ class PlanningEngine(GatedEngine):
         self.tickets.release(100)
         self.prefixes: queue.Queue[list[float]] = queue.Queue()
 
-    def infer(self, observation, instruction, seed, committed=None, *, on_near=None) -> InferenceResult:
-        self.prefixes.put([] if committed is None else committed[:, 0].tolist())
+    def infer(self, observation, instruction, seed, running=None, *, on_near=None) -> InferenceResult:
+        self.prefixes.put([] if running is None else running.actions[:, 0].tolist())
         actions = observation.state[0] + np.array([[0.1], [0.2], [0.3]])
         if on_near is not None:
             on_near(actions[: self.spec.trained_near_steps])
@@ -194,6 +194,13 @@ def test_a_chunk_is_planned_from_what_the_last_one_does_until_it_arrives(rig, ag
     """The first observation's age is what the second chunk's delay is judged by, with 20 ms for the hand-over."""
     one = rig(engine=PlanningEngine(), now_ns=1_000_000_000 + age_ms * 1_000_000, followed=True)
     assert prefix_of_second(one) == pytest.approx(steps)
+
+
+def test_guidance_is_told_all_that_is_left_of_the_chunk(rig) -> None:
+    engine = PlanningEngine()
+    engine.spec = replace(SPEC, trained_prefix_steps=0)
+    one = rig(engine=engine, now_ns=1_080_000_000, followed=True, continuity="guided")
+    assert prefix_of_second(one) == pytest.approx([0.2, 0.3])
 
 
 def test_nothing_is_committed_while_the_arm_does_not_follow(rig) -> None:

@@ -226,6 +226,20 @@ def test_a_policy_that_cannot_be_loaded_ends_its_process_and_says_which_file(ros
     assert "Traceback" not in ros.log(bench.process)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"continuity": "smooth"}, "'smooth' is none of auto, trained, guided, plain"),
+        ({"continuity": "trained", "policy": "/untrained"}, "not trained to plan from a committed prefix"),
+    ],
+)
+def test_a_continuity_that_cannot_be_ends_the_process_and_says_why(ros, parameters, says) -> None:
+    process = Bench(ros, **parameters).process
+    ros.until(lambda: process.poll() is not None, "the process ends")
+    assert process.returncode == 2
+    assert says in ros.log(process)
+
+
 def test_a_manager_takes_the_node_through_its_life_cycle_and_back(ros) -> None:
     bench = Bench(ros, autostart=False)
 

@@ -21,7 +21,7 @@ class ScriptedEngine:
         self.observations = []
         self.seeds = []
         self.instructions = []
-        self.prefixes = []
+        self.prefixes, self.running = [], []
         self.spec = PolicySpec(
             name="scripted",
             robot="franka",
@@ -42,7 +42,10 @@ class ScriptedEngine:
     def warm_up(self) -> None:
         pass
 
-    def infer(self, observation, instruction, seed, committed=None, *, on_near=None) -> InferenceResult:
+    def infer(self, observation, instruction, seed, running=None, *, on_near=None) -> InferenceResult:
+        given = running is not None and not running.guided
+        committed = running.actions[: running.committed] if given else np.zeros((0, 8))
+        self.running.append(running)
         self.prefixes.append(committed)
         self.observations.append(observation)
         self.seeds.append(seed)

@@ -127,6 +127,24 @@ def test_a_trained_policy_hears_what_is_played_during_the_delay(
     assert second.tolist() == plan[between : between + steps].tolist()
 
 
+def test_guidance_gives_any_policy_the_rest_of_the_running_chunk(world, profile, scripted) -> None:
+    engine = scripted(nudge)
+    runner = PolicyRunner(world, engine, profile, delay_s=0.15, continuity="guided")
+    runner.begin(0)
+    for _ in range(8):
+        runner.step()
+    rest, (earlier, later) = engine.running[1], [o.stamp_ns for o in engine.observations[:2]]
+    between = (later - earlier) // 50_000_000
+    assert rest.guided
+    assert rest.committed == 3
+    assert rest.actions.tolist() == nudge(engine.observations[0])[between:].tolist()
+
+
+def test_a_continuity_that_the_policy_was_not_trained_for_is_refused(world, profile, scripted) -> None:
+    with pytest.raises(ConfigError, match="not trained to plan from a committed prefix"):
+        PolicyRunner(world, scripted(nudge), profile, continuity="trained")
+
+
 def test_the_arm_passes_through_the_committed_steps(world, profile, scripted) -> None:
     """What the policy is told that the arm will do is what the controller then does."""
 
