@@ -20,6 +20,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     ablate.add_argument("--seeds", type=int, metavar="N", help="the study's first N training seeds (default: all)")
     ablate.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes of a cell (default 100)")
     ablate.add_argument("--condition", action="append", metavar="NAME", help="only this one (may be repeated)")
+    ablate.add_argument("--arm", action="append", metavar="NAME", help="only this one (may be repeated)")
     ablate.add_argument(
         "--out",
         type=Path,
@@ -41,13 +42,17 @@ def _ablate(args: argparse.Namespace) -> int:
 
     study = load_study(args.config)
     seeds = study.seeds[: args.seeds]
-    unknown = [name for name in args.condition or () if name not in study.conditions]
-    if unknown or not seeds or args.episodes < 1:
-        raise ConfigError(
-            f"There is no condition {', '.join(unknown)}." if unknown else "There is nothing to evaluate.",
-            remedy=f"Choose of: {', '.join(study.conditions)}; --seeds and --episodes are 1 or more.",
-        )
-    conditions = {n: c for n, c in study.conditions.items() if args.condition is None or n in args.condition}
+    for what, chosen, there in (("condition", args.condition, study.conditions), ("arm", args.arm, study.arms)):
+        unknown = [name for name in chosen or () if name not in there]
+        if unknown:
+            raise ConfigError(f"There is no {what} {', '.join(unknown)}.", remedy=f"Choose of: {', '.join(there)}.")
+    if not seeds or args.episodes < 1:
+        raise ConfigError("There is nothing to evaluate.", remedy="Give --seeds and --episodes of 1 or more.")
+    conditions = {
+        name: dataclasses.replace(condition, arms=tuple(a for a in condition.arms if args.arm is None or a in args.arm))
+        for name, condition in study.conditions.items()
+        if args.condition is None or name in args.condition
+    }
 
     def policy_of(arm: str, seed: int) -> Path:
         return policy_folder(args.runs, arm, seed)

@@ -134,6 +134,10 @@ def test_the_commands_train_evaluate_and_draw(study_file: Path, capsys: pytest.C
     assert {p.name for p in out.iterdir()} == {"cells.jsonl", "table.md", "success.png", "figures.json"}
     assert main([*evaluate, "--condition", "nonsense"]) != 0
     assert "no condition nonsense" in capsys.readouterr().err
+    assert main([*evaluate, "--arm", "best"]) != 0
+    assert "no arm best" in capsys.readouterr().err
+    assert main([*evaluate, "--arm", "full"]) == 0  # the others are not even named as left out
+    assert "history" not in capsys.readouterr().err
 
 
 def test_an_unknown_arm_is_refused(study_file: Path) -> None:
