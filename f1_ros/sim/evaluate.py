@@ -236,6 +236,7 @@ class _Runs:
         watch = FailureWatch(world)
         picked_step: int | None = None
         picked_tick: int | None = None
+        stopped = False
         limit = EPISODE_STEPS + covered_steps(world)
         for step in range(PREROLL_STEPS + limit + BIN_STEPS):
             if step == start.drop_step:
@@ -243,7 +244,11 @@ class _Runs:
             if step < PREROLL_STEPS:
                 driver.hold()
                 continue
-            driver.step()
+            try:
+                driver.step()
+            except PolicyStoppedError:  # in the lab somebody would go and look: the episode ends here
+                stopped = True
+                break
             watch.look()
             since = step - PREROLL_STEPS + 1
             if picked_step is None and world.counts.picked:
@@ -262,7 +267,7 @@ class _Runs:
             time_to_pick_s=None if picked_step is None else picked_step * STEP_NS / 1e9,
             jerk_rms=rms_jerk(np.array(world.commands[PREROLL_STEPS * STEP_TICKS : picked_tick])),
             binned=world.counts.binned > 0,
-            failure=None if picked else watch.reason(),
+            failure=None if picked else "stopped" if stopped else watch.reason(),
             latencies_ms=list(latencies),
         )
 

@@ -18,7 +18,7 @@ REACTION = 1e-3
 _OPEN = 0.07  # a hand that is narrower than this is closing, m
 _Z95 = 1.959963984540054
 
-Failure = Literal["never_reached", "missed_grasp", "slipped", "knocked", "timeout", "wrong_cube"]
+Failure = Literal["never_reached", "missed_grasp", "slipped", "knocked", "timeout", "wrong_cube", "stopped"]
 
 
 class CommandedWorld(BeltWorld):

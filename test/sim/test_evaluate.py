@@ -227,3 +227,13 @@ def test_an_exact_delay_is_kept_and_picks_only_ends_with_the_pick(scripted, monk
     assert found.delay_s == 0.0
     picked = evaluate(EvaluationSettings(policy=None, episodes=1, until_binned=False))
     assert [(e.picked, e.binned) for e in picked.episodes] == [(True, False)]
+
+
+def test_an_episode_in_which_the_controller_stops_the_policy_is_lost_and_the_next_one_runs(
+    scripted, monkeypatch
+) -> None:
+    engine = scripted(lambda observation: np.full((16, 8), 90.0))
+    monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
+    monkeypatch.setattr("f1_ros.sim.evaluate.measured_latency_ms", lambda settings: 1.0)
+    found = evaluate(EvaluationSettings(policy=Path("any"), episodes=2))
+    assert [(e.picked, e.failure) for e in found.episodes] == [(False, "stopped")] * 2
