@@ -18,7 +18,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--runs", type=Path, required=True, metavar="DIR", help="folder that `f1-ros train arms` filled"
     )
     ablate.add_argument("--seeds", type=int, metavar="N", help="the study's first N training seeds (default: all)")
-    ablate.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes of a cell (default 100)")
+    ablate.add_argument(
+        "--episodes", type=int, default=100, metavar="N", help="episodes of a cell, if its condition has none (100)"
+    )
     ablate.add_argument("--condition", action="append", metavar="NAME", help="only this one (may be repeated)")
     ablate.add_argument("--arm", action="append", metavar="NAME", help="only this one (may be repeated)")
     ablate.add_argument(

@@ -45,6 +45,7 @@ class Condition:
         reaction: also measure the reaction to a belt that turns round.
         near_delay_s, continuity: see `PolicyRunner`.
         seeds: training seeds; all of the study's if None.
+        episodes: of a cell; what is asked for if None.
     """
 
     arms: tuple[str, ...]
@@ -56,6 +57,7 @@ class Condition:
     near_delay_s: float | None = None
     continuity: Continuity = "auto"
     seeds: tuple[int, ...] | None = None
+    episodes: int | None = None
 
     def belt_config(self, folder: Path) -> BeltConfig:
         """The world of the condition; `folder` is the study's."""
@@ -158,7 +160,7 @@ def make_cells(
         folder: the study's configuration's.
         policy_of: the policy directory of an arm and a training seed.
         seeds: training seeds.
-        episodes: of a cell.
+        episodes: of a cell, where the condition does not say.
     """
     cells, missing = [], []
     for name, condition in conditions.items():
@@ -172,7 +174,7 @@ def make_cells(
                     continue
                 settings = EvaluationSettings(
                     policy=policy,
-                    episodes=episodes,
+                    episodes=condition.episodes or episodes,
                     seed=EVALUATION_SEED,
                     belt=condition.belt_config(folder),
                     delay_s=condition.delay_s,

@@ -44,6 +44,8 @@ def test_cells_are_done_once_and_are_what_an_evaluation_finds(tmp_path: Path) ->
     )
     assert [(c.condition, c.seed) for c in wanted] == [("trained", 1), ("trained", 2), ("reversal", 1)]
     assert missing == ["trained/other-s1", "trained/other-s2"]
+    few = {"trained": dataclasses.replace(CONDITIONS["trained"], episodes=1)}
+    assert make_cells(few, tmp_path, lambda arm, seed: POLICY, (1,), episodes=2)[0][0].settings.episodes == 1
     chosen = [wanted[0], wanted[2]]
     path = tmp_path / "out" / "cells.jsonl"
     done: list[CellResult] = []
