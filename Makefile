@@ -55,6 +55,7 @@ bench: setup
 	$(BIN)/python bench/system.py --headless $(if $(EPISODES),--episodes $(EPISODES)) $(if $(JSON),--json $(JSON))
 	$(BIN)/python bench/loader.py
 	$(BIN)/python bench/training.py
+	$(BIN)/python bench/synchroniser.py
 
 libero: $(LIBERO_VENV)/.installed
 
