@@ -127,6 +127,8 @@ def plot(
 ) -> None:
     """Success against belt speed, inference delay and number of labels, with 95 % Wilson intervals.
 
+    Arms with few labels are in the last picture only.
+
     Args:
         results: finished cells.
         path: picture file to write.
@@ -141,8 +143,11 @@ def plot(
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(15, 4.2), sharey=True)
-    _series(axes[0], _by_speed([r for r in results if r.condition in speed]), "belt speed, m/s")
-    _series(axes[1], _by_delay([r for r in results if r.condition in delay]), "delay of the inference, s")
+    every = [r for r in results if r.arm not in labels]
+    _series(axes[0], _by_speed([r for r in every if r.condition in speed]), "belt speed, m/s")
+    delayed = _by_delay([r for r in every if r.condition in delay])
+    curves = {arm: points for arm, points in delayed.items() if len(points) > 1}  # one delay alone says nothing
+    _series(axes[1], curves, "delay of the inference, s")
     few = [r for r in results if r.condition == labels_condition and r.arm in labels]
     _series(axes[2], _by_labels(few, labels), "demonstrations with labels")
     axes[0].set_ylabel("picked")
