@@ -93,7 +93,7 @@ def _row(condition: str, arm: str, cells: Sequence[CellResult]) -> Row:
 
 
 def markdown(table: Sequence[Row]) -> str:
-    """The rows as a Markdown table, a section a condition."""
+    """The rows as a Markdown table, a section a condition, and which arms differ in it."""
     lines: list[str] = []
     for condition in dict.fromkeys(row.condition for row in table):
         chosen = [row for row in table if row.condition == condition]
@@ -112,6 +112,9 @@ def markdown(table: Sequence[Row]) -> str:
             if reacts:
                 cells.append(f"{_text(row.reaction_p50_s, 2)} (p95 {_text(row.reaction_p95_s, 2)})")
             lines.append("| " + " | ".join(cells) + " |")
+        if len(chosen) > 1:
+            apart = [f"{a.arm} above {b.arm}" for a in chosen for b in chosen if better(a, b)]
+            lines += ["", f"Intervals that do not overlap: {', '.join(apart) or 'none'}."]
         lines.append("")
     return "\n".join(lines)
 

@@ -89,6 +89,7 @@ def test_seeds_are_added_up_and_intervals_decide() -> None:
     text = markdown(table)
     assert "### trained" in text
     assert "| full | 186 of 200 |" in text
+    assert "Intervals that do not overlap: full above history." in text
 
 
 def test_the_plot_shows_what_there_is(tmp_path: Path) -> None:
