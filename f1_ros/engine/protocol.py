@@ -5,8 +5,8 @@ Who calls what, and when (the policy node and the lock-step simulator are the ca
     engine = open_engine(policy_dir, backend="torch")     once, before the robot is enabled
     engine.spec                                           to subscribe, preprocess and publish the right things
     engine.warm_up()                                      once, before reporting ready
-    engine.infer(observation, instruction, seed)          for the newest observation, one call at a time; with what will
-                                                          be executed meanwhile, if spec.trained_prefix_steps
+    engine.infer(observation, instruction, seed)          for the newest observation, one call at a time; with the plan
+                                                          that runs meanwhile, where chunks go on from it
     engine.decode_foresight(result.foresight)             for people to look at; never on the hot path
     engine.close()                                        once
 """

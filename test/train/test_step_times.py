@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from f1_ros.engine import open_engine
-from f1_ros.engine.protocol import PolicySpec
+from f1_ros.engine.protocol import PolicySpec, Running
 from f1_ros.errors import ConfigError
 from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
@@ -142,7 +142,7 @@ def test_a_run_goes_on_with_a_prefix_and_its_policy_takes_one(run_folder: Path, 
     )
     prefix = np.full((2, 8), 0.31)
     sent: list[np.ndarray] = []
-    actions = engine.infer(observation, "pick the cube", 5, prefix, on_near=sent.append).actions
+    actions = engine.infer(observation, "pick the cube", 5, Running(prefix, committed=2), on_near=sent.append).actions
     assert np.array_equal(actions[:2], prefix)
     assert np.array_equal(sent[0], actions[:3])
     assert np.isfinite(actions).all()
