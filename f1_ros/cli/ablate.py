@@ -30,6 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="DIR",
         help="where cells, table and plot are kept (default bench/results/ablation); finished cells are not done again",
     )
+    ablate.add_argument("--done-only", action="store_true", help="table and plot of what is done; evaluate nothing")
     ablate.add_argument("--workers", type=int, help="processes (default 1; with --ray its CPUs)")
     ablate.add_argument("--ray", metavar="ADDRESS", help="work on a Ray cluster: auto, HOST:PORT, or local")
     ablate.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
@@ -67,6 +68,10 @@ def _ablate(args: argparse.Namespace) -> int:
             f"{args.runs} holds none of the study's policies.", remedy=f"Train them: f1-ros train arms {args.config}."
         )
     cells = Cells(args.out / "cells.jsonl")
+    if args.done_only:
+        wanted = [cell for cell in wanted if cells.find(cell) is not None]
+        if not wanted:
+            raise ConfigError(f"{cells.path} holds none of these cells.", remedy="Leave out --done-only.")
 
     def progress(done: CellResult) -> None:
         picked = f"{sum(done.picked)} of {len(done.picked)}"

@@ -136,6 +136,10 @@ def test_the_commands_train_evaluate_and_draw(study_file: Path, capsys: pytest.C
     assert "no condition nonsense" in capsys.readouterr().err
     assert main([*evaluate, "--arm", "best"]) != 0
     assert "no arm best" in capsys.readouterr().err
+    assert main([*evaluate, "--done-only", "--episodes", "2"]) != 0  # these cells are other ones
+    assert "holds none of these cells" in capsys.readouterr().err
+    assert main([*evaluate, "--done-only"]) == 0
+    assert "| full |" in capsys.readouterr().out
     assert main([*evaluate, "--arm", "full"]) == 0  # the others are not even named as left out
     assert "history" not in capsys.readouterr().err
 
