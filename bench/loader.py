@@ -197,12 +197,10 @@ def main() -> int:
             "samples_per_s_by_round": raw,
         }
         report = Report("make bench", found, details)
-        report.print_table()
-        report.write(args.out / "loader.json")
+        return report.conclude(args.out / "loader.json")
     except F1Error as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    return report.exit_status
 
 
 if __name__ == "__main__":

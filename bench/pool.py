@@ -72,9 +72,7 @@ def main() -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     report = Report("make bench", results, {"conditions": conditions})
-    report.print_table()
-    report.write(args.out / "pool.json")
-    return report.exit_status
+    return report.conclude(args.out / "pool.json")
 
 
 if __name__ == "__main__":

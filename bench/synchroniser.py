@@ -184,9 +184,7 @@ def main() -> int:
     ratio = cpu["approximate_100"] / cpu["ours"]
     results.append(Result("approximate_100_over_ours", ratio, "", ">= 20", ratio >= 20.0))
     report = Report("make bench", results, {"conditions": conditions})
-    report.print_table()
-    report.write(args.out / "synchroniser.json")
-    return report.exit_status
+    return report.conclude(args.out / "synchroniser.json")
 
 
 if __name__ == "__main__":

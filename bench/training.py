@@ -159,12 +159,10 @@ def main() -> int:
             "tiny_memory_mb_by_step": seen[:: max(len(seen) // 100, 1)],
         }
         report = Report("make bench", found, details)
-        report.print_table()
-        report.write(args.out / "training.json")
+        return report.conclude(args.out / "training.json")
     except F1Error as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    return report.exit_status
 
 
 if __name__ == "__main__":

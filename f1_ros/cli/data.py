@@ -76,9 +76,7 @@ def _check(args: argparse.Namespace) -> int:
         ],
         details={"findings": [as_dict(finding) for finding in findings]},
     )
-    report.print_table()
-    report.write(args.json)
-    return report.exit_status
+    return report.conclude(args.json)
 
 
 def _needs(args: argparse.Namespace) -> Any:

@@ -61,6 +61,4 @@ def _manifest(args: argparse.Namespace) -> int:
 
 
 def _finish(report: Report, path: str | None) -> int:
-    report.print_table()
-    report.write(path)
-    return report.exit_status
+    return report.conclude(path)

@@ -106,6 +106,12 @@ class Report:
         except OSError as exc:
             raise ConfigError(f"{path}: cannot be written ({exc}).", remedy="Give a path that is writable.") from exc
 
+    def conclude(self, path: str | Path | None) -> int:
+        """Print the table and write the file, as `write` does; gives the exit status."""
+        self.print_table()
+        self.write(path)
+        return self.exit_status
+
     def print_table(self) -> None:
         """Print the figures as a table: name, value, unit, goal, and ok or FAIL where there is a goal."""
         rows = [

@@ -205,7 +205,7 @@ class F1Model(nn.Module):
         """Follow the flow from noise x_1 (B, chunk, A) to actions x_0 by `num_steps` Euler steps.
 
         `committed`, `near` and `on_near`: see `flow.integrate`. `guide`: plan (B, n, A) and weights (n,), see
-        `guided.guided`; without `committed` and `near`.
+        `guided.guided`; not with `committed` or `near`, whose steps have times of their own.
         """
         bias, positions = self._suffix_layout(prefix)
         state_token = self.state_proj(state)
@@ -214,9 +214,8 @@ class F1Model(nn.Module):
             return self._velocity(prefix, state_token, x, t, bias, positions)
 
         steps = num_steps or self.config.num_steps
-        if guide is not None:
-            return integrate(guided(velocity, *guide), noise, steps)
-        return integrate(velocity, noise, steps, committed=committed, near=near, on_near=on_near)
+        follow = velocity if guide is None else guided(velocity, *guide)
+        return integrate(follow, noise, steps, committed=committed, near=near, on_near=on_near)
 
     def train_outputs(
         self,

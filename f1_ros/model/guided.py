@@ -14,6 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from f1_ros.errors import EngineError
+
 GUIDANCE_LIMIT = 5.0
 """Largest weight of the guidance, beta of the paper: with few flow steps more of it is unstable."""
 
@@ -36,9 +38,15 @@ def guided(
         velocity: gives (B, chunk, A) at x (B, chunk, A) and one time for all of t (B,); differentiable in x.
         plan: (B, n, A) what the first n steps of the chunk should be.
         weights: (n,) of `soft_mask`.
+
+    The function that is returned raises EngineError where steps have flow times of their own.
     """
 
     def corrected(x: Tensor, t: Tensor) -> Tensor:
+        if t.ndim != 1:
+            raise EngineError(
+                "Guidance wants one flow time for all steps of a chunk.", remedy="Give no committed and no near steps."
+            )
         at = float(t[0])
         with torch.enable_grad():
             x = x.detach().requires_grad_()

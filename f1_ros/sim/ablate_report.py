@@ -148,9 +148,7 @@ def plot(
     figure, axes = plt.subplots(1, 3, figsize=(15, 4.2), sharey=True)
     every = [r for r in results if r.arm not in labels]
     _series(axes[0], _by_speed([r for r in every if r.condition in speed]), "belt speed, m/s")
-    delayed = _by_delay([r for r in every if r.condition in delay])
-    curves = {arm: points for arm, points in delayed.items() if len(points) > 1}  # one delay alone says nothing
-    _series(axes[1], curves, "delay of the inference, s")
+    _series(axes[1], delay_curves([r for r in every if r.condition in delay]), "delay of the inference, s")
     few = [r for r in results if r.condition == labels_condition and r.arm in labels]
     _series(axes[2], _by_labels(few, labels), "demonstrations with labels")
     axes[0].set_ylabel("picked")
@@ -173,11 +171,12 @@ def _by_speed(results: Sequence[CellResult]) -> _Points:
     return points
 
 
-def _by_delay(results: Sequence[CellResult]) -> _Points:
+def delay_curves(results: Sequence[CellResult]) -> _Points:
+    """Picked and episodes by delay, s, of each arm that was evaluated under more than one: one alone says nothing."""
     points: _Points = {}
     for result in results:
         _add(points, result.arm, result.delay_s, sum(result.picked), len(result.picked))
-    return points
+    return {arm: values for arm, values in points.items() if len(values) > 1}
 
 
 def _by_labels(results: Sequence[CellResult], labels: Mapping[str, tuple[str, int]]) -> _Points:

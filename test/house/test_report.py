@@ -58,6 +58,13 @@ def test_nothing_is_written_without_a_path_and_a_bad_path_is_told(tmp_path: Path
     assert json.loads((tmp_path / "report.json").read_text())["results"][0]["value"] is None
 
 
+def test_a_conclusion_is_table_file_and_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report("f1-ros x", [Result("rate", 0.5, goal=">= 0.9", ok=False)])
+    assert report.conclude(tmp_path / "a.json") == 1
+    assert "FAIL" in capsys.readouterr().out
+    assert json.loads((tmp_path / "a.json").read_text())["ok"] is False
+
+
 def test_the_table_shows_value_unit_goal_and_verdict(capsys: pytest.CaptureFixture[str]) -> None:
     Report(
         "x", [Result("latency", 12.3456, "ms", "<= 10", ok=False), Result("cubes", 3), Result("gone", None)]

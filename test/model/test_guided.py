@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from f1_ros.errors import EngineError
 from f1_ros.model.flow import integrate
 from f1_ros.model.guided import GUIDANCE_LIMIT, guided, soft_mask
 
@@ -62,6 +63,12 @@ def test_a_plan_that_the_flow_ends_at_by_itself_changes_nothing() -> None:
     noise, weights = torch.randn(1, 3, 2), torch.tensor(soft_mask(1, 2))
     plain = integrate(velocity, noise, 5)
     torch.testing.assert_close(integrate(guided(velocity, goal[:, :2], weights), noise, 5), plain)
+
+
+def test_guidance_refuses_steps_that_have_times_of_their_own() -> None:
+    follow = guided(lambda x, t: x, torch.ones(1, 2, 1), torch.ones(2))
+    with pytest.raises(EngineError, match="one flow time"):
+        integrate(follow, torch.zeros(1, 4, 1), 5, committed=torch.ones(1, 1, 1))
 
 
 def test_committed_steps_come_close_to_the_plan_and_far_ones_are_left_to_the_policy() -> None:

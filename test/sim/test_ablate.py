@@ -12,7 +12,7 @@ from PIL import Image
 
 from f1_ros.errors import ConfigError
 from f1_ros.sim.ablate import CellResult, Cells, Condition, evaluate_cells, make_cells, policy_hash
-from f1_ros.sim.ablate_report import better, markdown, plot, rows
+from f1_ros.sim.ablate_report import better, delay_curves, markdown, plot, rows
 from f1_ros.sim.evaluate import EvaluationSettings, evaluate
 
 POLICY = Path(__file__).parents[2] / "models" / "f1_belt"
@@ -90,6 +90,12 @@ def test_seeds_are_added_up_and_intervals_decide() -> None:
     assert "### trained" in text
     assert "| full | 186 of 200 |" in text
     assert "Intervals that do not overlap: full above history." in text
+
+
+def test_an_arm_of_one_delay_has_no_curve() -> None:
+    slow = dataclasses.replace(cell("full", 60, condition="slow"), delay_s=0.3)
+    curves = delay_curves([cell("full", 90), cell("full", 92, seed=2), slow, cell("near", 93)])
+    assert curves == {"full": {0.15: (182, 200), 0.3: (60, 100)}}
 
 
 def test_the_plot_shows_what_there_is(tmp_path: Path) -> None:

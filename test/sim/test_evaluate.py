@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import f1_ros.engine
 from f1_ros.cli.main import main
+from f1_ros.engine.continuity import CONTINUITIES
 from f1_ros.errors import ConfigError
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.evaluate import EvaluationSettings, evaluate
@@ -176,6 +177,13 @@ def test_a_pick_is_timed_and_its_commands_judged_until_then() -> None:
     assert 0.5 < whole.time_to_pick_s < 3.0
     assert 5.0 < whole.jerk_rms < 500.0  # the expert's limiter allows 500 rad/s3
     assert whole.jerk_rms == short.jerk_rms
+
+
+def test_the_command_knows_every_continuity(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["sim", "eval", "--expert", "--continuity", "nonsense"])
+    shown = capsys.readouterr().err
+    assert all(f"'{name}'" in shown for name in CONTINUITIES)
 
 
 def test_a_policy_without_picks_has_no_time_to_pick(scripted, monkeypatch) -> None:
