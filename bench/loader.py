@@ -29,8 +29,9 @@ from f1_ros.data.writer import DatasetWriter
 from f1_ros.errors import F1Error
 from f1_ros.sim.camera import open_renderer
 from f1_ros.sim.config import BeltConfig
-from f1_ros.sim.dataset import CAMERAS, INSTRUCTION, NAMES
+from f1_ros.sim.dataset import CAMERAS, NAMES
 from f1_ros.sim.demonstrations import demonstrate
+from f1_ros.sim.tasks import ONE_INSTRUCTION
 from f1_ros.sim.world import BeltWorld
 from f1_ros.train.allocator import keep_freed_memory
 
@@ -103,7 +104,7 @@ def write_datasets(folder: Path, episodes: int) -> dict[tuple[Pictures, int], Pa
             with DatasetWriter(path, about) as writer:
                 for one, seen in zip(shown, views, strict=True):
                     for state, action, view in zip(one.state, one.action, seen, strict=True):
-                        writer.add_frame(state, action, view, INSTRUCTION)
+                        writer.add_frame(state, action, view, ONE_INSTRUCTION)
                     writer.save_episode()
     return paths
 
