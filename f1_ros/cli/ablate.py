@@ -15,7 +15,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     ablate = commands.add_parser("ablate", help="evaluate the arms of a study; draw table and plot")
     ablate.add_argument("config", type=Path, help="the study, such as config/train/ablation.yaml")
     ablate.add_argument(
-        "--runs", type=Path, required=True, metavar="DIR", help="folder that `f1-ros train arms` filled"
+        "--runs",
+        type=Path,
+        metavar="DIR",
+        help="folder that `f1-ros train arms` filled; --done-only does without, and then shows the last results",
     )
     ablate.add_argument("--seeds", type=int, metavar="N", help="the study's first N training seeds (default: all)")
     ablate.add_argument(
@@ -39,7 +42,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _ablate(args: argparse.Namespace) -> int:
     from f1_ros.errors import ConfigError
-    from f1_ros.sim.ablate import CellResult, Cells, evaluate_cells, make_cells
+    from f1_ros.sim.ablate import CellResult, Cells, evaluate_cells, is_policy, make_cells
     from f1_ros.sim.ablate_report import markdown, plot, rows
     from f1_ros.train.arms import load_study, policy_folder
 
@@ -49,6 +52,8 @@ def _ablate(args: argparse.Namespace) -> int:
         unknown = [name for name in chosen or () if name not in there]
         if unknown:
             raise ConfigError(f"There is no {what} {', '.join(unknown)}.", remedy=f"Choose of: {', '.join(there)}.")
+    if args.runs is None and not args.done_only:
+        raise ConfigError("Nothing says where the policies are.", remedy="Give --runs DIR, or --done-only.")
     if not seeds or args.episodes < 1:
         raise ConfigError("There is nothing to evaluate.", remedy="Give --seeds and --episodes of 1 or more.")
     conditions = {
@@ -58,20 +63,21 @@ def _ablate(args: argparse.Namespace) -> int:
     }
 
     def policy_of(arm: str, seed: int) -> Path:
-        return policy_folder(args.runs, arm, seed)
+        return policy_folder(args.runs or Path(), arm, seed)
 
     wanted, missing = make_cells(conditions, study.folder, policy_of, seeds, args.episodes)
-    for name in missing:
-        print(f"left out, its policy is not there: {name}", file=sys.stderr)
-    if not wanted:
-        raise ConfigError(
-            f"{args.runs} holds none of the study's policies.", remedy=f"Train them: f1-ros train arms {args.config}."
-        )
     cells = Cells(args.out / "cells.jsonl")
     if args.done_only:
         wanted = [cell for cell in wanted if cells.find(cell) is not None]
         if not wanted:
             raise ConfigError(f"{cells.path} holds none of these cells.", remedy="Leave out --done-only.")
+    else:
+        for name in missing:
+            print(f"left out, its policy is not there: {name}", file=sys.stderr)
+        wanted = [cell for cell in wanted if cell.settings.policy is not None and is_policy(cell.settings.policy)]
+        if not wanted:
+            remedy = f"Train them: f1-ros train arms {args.config}."
+            raise ConfigError(f"{args.runs} holds none of the study's policies.", remedy=remedy)
 
     def progress(done: CellResult) -> None:
         picked = f"{sum(done.picked)} of {len(done.picked)}"

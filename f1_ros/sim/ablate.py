@@ -78,12 +78,16 @@ class Cell:
     def key(self) -> dict[str, Any]:
         """What tells it from other cells, and whether a result is still its own."""
         assert self.settings.policy is not None
+        return {**self.place, "policy": policy_hash(self.settings.policy)}
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Its key without the policy: what a result is of, whichever policy the arm had then."""
         settings = {k: v for k, v in dataclasses.asdict(self.settings).items() if k != "policy"}
         return {
             "condition": self.condition,
             "arm": self.arm,
             "seed": self.seed,
-            "policy": policy_hash(self.settings.policy),
             "settings": json.loads(json.dumps(settings)),
         }
 
@@ -132,9 +136,10 @@ class Cells:
                     ) from error
 
     def find(self, cell: Cell) -> CellResult | None:
-        """The cell's result, if it is done."""
-        key = cell.key
-        found = [line for line in self._lines if line["key"] == key]
+        """The cell's result, if it is done; the last one, if the policy is not there to be compared."""
+        policy = cell.settings.policy
+        wanted = cell.key if policy is not None and is_policy(policy) else cell.place
+        found = [line for line in self._lines if wanted.items() <= line["key"].items()]
         return CellResult(**found[-1]["result"]) if found else None
 
     def add(self, cell: Cell, result: CellResult) -> None:
@@ -153,7 +158,7 @@ def make_cells(
     seeds: Sequence[int],
     episodes: int,
 ) -> tuple[list[Cell], list[str]]:
-    """Cells of all conditions whose policies are there, and the names of those whose policy is not.
+    """Cells of all conditions, and the names of those whose policy is not there: these can be shown, not evaluated.
 
     Args:
         conditions: by name.
@@ -169,9 +174,8 @@ def make_cells(
                 continue
             for arm in condition.arms:
                 policy = policy_of(arm, seed)
-                if not (policy / "policy.json").exists():
+                if not is_policy(policy):
                     missing.append(f"{name}/{arm}-s{seed}")
-                    continue
                 settings = EvaluationSettings(
                     policy=policy,
                     episodes=condition.episodes or episodes,
@@ -265,6 +269,11 @@ def _result(cell: Cell, episodes: list[EpisodeResult]) -> CellResult:
         failures={reason: failures.count(reason) for reason in sorted(set(failures))},
         latency_ms=round(float(np.median([ms for e in episodes for ms in e.latencies_ms])), 2),
     )
+
+
+def is_policy(folder: Path) -> bool:
+    """Whether a policy was written there."""
+    return (folder / "policy.json").exists()
 
 
 @functools.cache

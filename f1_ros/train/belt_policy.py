@@ -29,10 +29,14 @@ from f1_ros.train.policy import Phase, PolicyLosses
 from f1_ros.train.policy_batches import PolicyBatches, SharedPictures, statistics, step_scale
 from f1_ros.train.policy_loop import PolicyRun
 from f1_ros.train.schedule import load_state
+from f1_ros.train.tokenizer import encode_all
 from f1_ros.train.words import save_word_tokenizer
 
 if TYPE_CHECKING:
     from f1_ros.train.belt import BeltTraining
+
+_CHECKED_FRAMES = 64
+_SAME_TOKENS = 0.95  # rounding, where another device encoded them, changes few
 
 _SEED_OF = {"warm": 0, "joint": 1000, "video": 2000}  # so that no two phases see the same samples in the same order
 
@@ -44,6 +48,9 @@ class Recording:
         folder: the demonstrations.
         codes: file with the front frames' tokens; None where no phase needs them.
         device: where it is trained.
+
+    Raises:
+        ConfigError: if the tokens are not of as many frames.
     """
 
     def __init__(self, folder: Path, codes: Path | None, device: torch.device) -> None:
@@ -51,6 +58,11 @@ class Recording:
         self.codes: NDArray[np.int16] | None = None
         if codes is not None:
             self.codes = np.load(codes, mmap_mode="r", allow_pickle=False)
+            if len(self.codes) != len(self.data):
+                raise ConfigError(
+                    f"{codes} holds tokens of {len(self.codes)} frames, {folder} has {len(self.data)}.",
+                    remedy="Delete the file: it is of another recording. It is then made anew.",
+                )
 
     @functools.cached_property
     def pictures(self) -> SharedPictures:
@@ -104,6 +116,7 @@ class BeltPolicy:
             losses.load_state_dict(load_state(start)["average"]["shadow"])
         if phase != "warm":
             network.tokenizer.load_state_dict(load_state(self._tokenizer_path)["model"])
+            self._check_codes(network)
         chosen = self._video if phase == "video" else self._weighted
         steps = {"video": policy.video_steps, "warm": policy.warm_steps, "joint": policy.steps}[phase]
         rate = {"video": policy.video_rate, "warm": policy.warm_rate, "joint": policy.rate}[phase]
@@ -168,6 +181,19 @@ class BeltPolicy:
         if self._like is not None:
             return self._like.stats
         return statistics(self.recording.data, self._labelled, self._picks, self.settings.windows, self.file)
+
+    def _check_codes(self, network: F1Model) -> None:
+        """A recording made anew on another processor has other frames after a while, though as many of them."""
+        codes, front = self.recording.codes, self.recording.data.front
+        if codes is None:
+            return
+        some = np.linspace(0, len(codes) - 1, min(len(codes), _CHECKED_FRAMES)).astype(np.int64)
+        same = float((encode_all(network.tokenizer, front[some]) == codes[some]).mean())
+        if same < _SAME_TOKENS:
+            raise ConfigError(
+                f"{self.name}: only {same:.0%} of the tokens are those of the recording's frames.",
+                remedy="Delete the codes file: it is of another recording or tokenizer. It is then made anew.",
+            )
 
     @functools.cached_property
     def _split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

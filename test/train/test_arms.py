@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,6 +141,12 @@ def test_the_commands_train_evaluate_and_draw(study_file: Path, capsys: pytest.C
     assert "holds none of these cells" in capsys.readouterr().err
     assert main([*evaluate, "--done-only"]) == 0
     assert "| full |" in capsys.readouterr().out
+    # Table and plot can be drawn from the committed cells by someone who has no policy of the study.
+    done_only = ["sim", "ablate", str(study_file), "--episodes", "1", "--out", str(out)]
+    assert main([*done_only, "--done-only"]) == 0
+    assert "| full |" in capsys.readouterr().out
+    assert main(done_only) != 0
+    assert "Give --runs DIR" in capsys.readouterr().err
     assert main([*evaluate, "--arm", "full"]) == 0  # the others are not even named as left out
     assert "history" not in capsys.readouterr().err
 
@@ -147,3 +154,18 @@ def test_the_commands_train_evaluate_and_draw(study_file: Path, capsys: pytest.C
 def test_an_unknown_arm_is_refused(study_file: Path) -> None:
     with pytest.raises(ConfigError, match="no arm best"):
         run(study_file, arms=("best",))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda codes: codes[:-1], "holds tokens of"),
+        (lambda codes: np.roll(codes, 1, axis=1), "of the tokens are those of the recording's frames"),
+    ],
+)
+def test_tokens_of_another_recording_are_refused(study_file: Path, damage: Any, message: str) -> None:
+    folder = run(study_file, arms=("history",))
+    codes = folder / "codes-plain.npy"
+    np.save(codes, damage(np.load(codes)))
+    with pytest.raises(ConfigError, match=message):
+        Study(load_study(study_file), folder).run(("full",))
