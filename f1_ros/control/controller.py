@@ -78,7 +78,7 @@ class Controller:
         self.period_ns = round(1e9 / (rate_hz or profile.rates.control))
         limits = profile.limits
         self._lower, self._upper = np.array(limits.lower), np.array(limits.upper)
-        self._limiter = Limiter(limits, self.period_ns * 1e-9)
+        self._limiter = Limiter(limits, self.period_ns * 1e-9, profile.lead, profile.workspaces)
         self._leader = LeaderFollower(limits, profile.teleop, self.period_ns * 1e-9)
         names = profile.action_names
         self._arm_columns = np.array([names.index(joint) for joint in profile.joints])
@@ -162,6 +162,8 @@ class Controller:
     def counters(self) -> dict[str, int]:
         """Counts since the start: ticks, limited, chunks, dropped (steps), rejected, and each cause of the last.
 
+        `limited_by_lead` and `limited_by_workspace` are ticks in which the command waited for a joint that lags behind,
+        or was kept from leaving the workspace.
         The causes: `rejected_chunk_*` (see PushOutcome) and `rejected_teleop_*` (which add up to `rejected`),
         `rejected_state` and `fault_*`.
         """
@@ -173,6 +175,8 @@ class Controller:
         return {
             "ticks": self._counts["ticks"],
             "limited": self._counts["limited"],
+            "limited_by_lead": self._counts["limited_by_lead"],
+            "limited_by_workspace": self._counts["limited_by_workspace"],
             "chunks": timeline[PushOutcome.ACCEPTED.value],
             "dropped": timeline["steps_dropped"],
             "rejected": causes.total(),
@@ -287,10 +291,15 @@ class Controller:
         step, grippers, reason = self._follow(now_ns)
         if step.refused:
             self._fault(Cause.NAN_COMMAND, f"the {self.mode.name.lower()} target is not finite")
+        self._watch.stepped(step.by_lead, now_ns)
         if self.mode is Mode.FAULT:
             reason, grippers = self._arbiter.detail, {}
+        elif step.by_lead or step.by_workspace:
+            reason = "waiting for a joint that lags behind" if step.by_lead else "kept inside the workspace"
         self._reason = reason
         self._counts["limited"] += step.limited
+        self._counts["limited_by_lead"] += step.by_lead
+        self._counts["limited_by_workspace"] += step.by_workspace
         return Command(
             position=step.position,
             velocity=step.velocity,
@@ -308,8 +317,8 @@ class Controller:
             if target is not None:
                 if not self._leader.aligned:  # the gripper waits as well: it may hold something
                     reason = f"approaching the leader, {self._leader.distance:.2f} rad away"
-                    return self._limiter.step(*target), {}, reason
-                return self._limiter.step(*target), self._gated(self._teleop_grippers, now_ns), ""
+                    return self._step(*target), {}, reason
+                return self._step(*target), self._gated(self._teleop_grippers, now_ns), ""
             return self._limiter.brake(), {}, "waiting for the leader's first message"
         if self.mode is Mode.POLICY:
             self._take_chunks(now_ns)
@@ -322,12 +331,15 @@ class Controller:
                 widths = {name: float(sample.position[column]) for name, column in self._gripper_columns.items()}
                 reason = "the chunk is at its end, the next one is overdue" if sample.exhausted else ""
                 return (
-                    self._limiter.step(sample.position[arm], sample.velocity[arm]),
+                    self._step(sample.position[arm], sample.velocity[arm]),
                     self._gated(widths, now_ns),
                     reason,
                 )
             return self._limiter.brake(), {}, "waiting for a chunk from after the switch"
         return self._limiter.brake(), {}, "holding"
+
+    def _step(self, position: Array, velocity: Array) -> LimitedStep:
+        return self._limiter.step(position, velocity, (self._measured.position, self._measured.velocity))
 
     def _take_chunks(self, now_ns: int) -> None:
         position, velocity = np.zeros(len(self.profile.action_names)), np.zeros(len(self.profile.action_names))

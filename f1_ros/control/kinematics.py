@@ -96,6 +96,25 @@ class Chain:
         """Number of joints."""
         return len(self._axes)
 
+    @property
+    def movable(self) -> NDArray[np.bool_]:
+        """(joints + 1,): whether each of `points` ever moves; the origins up to the first joint off its axis do not."""
+        zeros = np.zeros(self.joints)
+        probe = np.vstack([zeros, 0.5 * np.eye(self.joints)])
+        spread: NDArray[np.bool_] = np.ptp(self.points(probe), axis=0).max(axis=-1) > 1e-9
+        return spread
+
+    def reach(self, largest: ArrayLike) -> Array:
+        """How far each joint can move any point at most: m per rad (the longest lever that there may be), or per m.
+
+        Args:
+            largest: (joints,) largest absolute position of each joint; that of a slide lengthens the levers before it.
+        """
+        lengths = np.linalg.norm(self._fixed[:, :3, 3], axis=1)
+        links = lengths + np.where(self._slides, np.abs(np.asarray(largest)), 0.0)
+        levers = np.cumsum([np.linalg.norm(self._tool[:3, 3]), *links[:0:-1]])[::-1]
+        return np.where(self._slides, 1.0, levers)
+
     def pose(self, joints: ArrayLike) -> tuple[Array, Array]:
         """Position (3,) in m and rotation matrix (3, 3) of the tool in the base frame, for joints (joints,) in rad."""
         frame = np.eye(4)

@@ -8,6 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
+from f1_ros.control.kinematics import Chain
+from f1_ros.control.workspace import ArmWorkspace, Workspace
 from f1_ros.robots.profile import Arm, Camera, Gripper, Joint, Kinematics, RobotProfile
 
 # ROS 2 names: absolute, tokens of letters, digits and underscores that do not start with a digit.
@@ -79,6 +83,8 @@ def _arm(arm: Arm, key: str, profile: RobotProfile) -> Iterator[Problem]:
         )
     if arm.kinematics is not None:
         yield from _kinematics(arm, arm.kinematics, f"{key}.kinematics")
+    if arm.workspace is not None:
+        yield from _workspace(arm, arm.workspace, key)
     for i, joint in enumerate(arm.joints):
         problems = list(_joint(joint, f"{key}.joints[{i}]", profile.position_margin))
         yield from problems
@@ -110,6 +116,18 @@ def _kinematics(arm: Arm, kinematics: Kinematics, key: str) -> Iterator[Problem]
     for name, xyz in origins.items():
         if max(map(abs, xyz)) > _LONGEST_SLIDE_M:
             yield Problem(f"{key}.{name}.xyz", f"{list(xyz)} looks like another unit", "Is it mm? Convert to m.")
+
+
+def _workspace(arm: Arm, box: Workspace, key: str) -> Iterator[Problem]:
+    if arm.kinematics is None:
+        yield Problem(f"{key}.workspace", "needs the arm's chain", "Describe it under 'kinematics', as its URDF does.")
+        return
+    if list(_kinematics(arm, arm.kinematics, key)) or len(arm.ready) != len(arm.joints):
+        return  # reported already
+    chain = Chain(arm.kinematics.joints, arm.kinematics.tool)
+    if not ArmWorkspace(arm.name, slice(len(arm.joints)), chain, box).inside(np.array(arm.ready)):
+        tool = [round(float(x), 3) for x in chain.pose(arm.ready)[0]]
+        yield Problem(f"{key}.workspace", f"does not hold the arm at 'ready', its tool at {tool} m", "Widen the box.")
 
 
 def _joint(joint: Joint, key: str, margin: float) -> Iterator[Problem]:
