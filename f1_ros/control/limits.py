@@ -38,6 +38,8 @@ Array = NDArray[np.float64]
 _MET = 1e-9
 # Part of the velocity limit that a target may have: catching up with one that is at the limit would take for ever.
 _FASTEST_TARGET = 0.999
+# Ticks for which an arm that its workspace held goes on slowly.
+_WARY_TICKS = 20
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ class Limiter:
             joint.synchronization = Synchronization.Time
             joint.minimum_duration = period_s
         self._state: Array = np.zeros((3, n))  # position, velocity, acceleration
+        self._wary: dict[WorkspaceLimit, int] = {}
         self._ready = False
 
     @property
@@ -243,7 +246,7 @@ class Limiter:
             return self._brake(refused=True)
         by_workspace = False
         for workspace in self._workspaces:
-            cut = workspace.cut(goal[workspace.joints], self._state_of(workspace))
+            cut = workspace.cut(goal[workspace.joints], self._part(self._state, workspace.joints))
             if (cut != goal[workspace.joints]).any():
                 goal[workspace.joints], v[workspace.joints], by_workspace = cut, 0.0, True
         state = np.empty_like(self._state)
@@ -313,13 +316,16 @@ class Limiter:
 
     def _keep_inside(self, state: Array, goal: Array, lower: Array, upper: Array) -> bool:
         # An arm that could not stop inside its workspace any more after this step takes the straight way in joints,
-        # slowly; where that leads out as well, it brakes.
+        # slowly, for some ticks (trying the quick one in each would have it tremble); where that leads out, it brakes.
         held = False
         for workspace in self._workspaces:
-            now, joints = self._state_of(workspace), workspace.joints
-            if workspace.allows(now, tuple(state[:, joints])):
+            joints = workspace.joints
+            now = self._part(self._state, joints)
+            wary = self._wary.get(workspace, 0)
+            if not wary and workspace.allows(now, self._part(state, joints)):
                 continue
             held = True
+            self._wary[workspace] = wary - 1 if wary else _WARY_TICKS
             slow = workspace.straight(now, goal[joints])
             if (
                 slow is not None
@@ -338,8 +344,9 @@ class Limiter:
         low, high = np.array(ranges).T
         return bool((state[0] + low >= lower).all() and (state[0] + high <= upper).all())
 
-    def _state_of(self, workspace: WorkspaceLimit) -> State:
-        position, velocity, acceleration = self._state[:, workspace.joints]
+    @staticmethod
+    def _part(state: Array, joints: slice) -> State:
+        position, velocity, acceleration = state[:, joints]
         return position, velocity, acceleration
 
     def _plan(

@@ -29,6 +29,10 @@ State: TypeAlias = tuple[Array, Array, Array]
 _SLOWLY = 0.2
 # Parts of the way to a target at which it is looked where it leaves the box; looked at twice, it is known to 1/256.
 _SHARES = np.linspace(0.0, 1.0, 17)
+_NEAR = 0.05
+_INSET = 1e-3
+_DRAW_STEPS = 4
+_DAMPING = 0.01
 _LEAST_SIDE = 0.02  # m
 
 
@@ -160,7 +164,8 @@ class WorkspaceLimit:
 
         Straight from rest; an arm in motion is led onto it, all joints arriving together.
         """
-        plan = self._plan
+        plan, way = self._plan, goal - now[0]
+        goal = self._nearest_inside(now[0] + way * min(1.0, _NEAR / max(float(np.abs(way).max()), 1e-9)))
         plan.current_position, plan.current_velocity, plan.current_acceleration = now
         plan.target_position = goal
         try:
@@ -191,6 +196,16 @@ class WorkspaceLimit:
             out = int(np.argmin(self._inside(way)))
             start, goal = way[out - 1], way[out]
         return np.asarray(start)
+
+    def _nearest_inside(self, goal: Array) -> Array:
+        for _ in range(_DRAW_STEPS):
+            tool = self._chain.points(goal)[-1]
+            gap = np.clip(tool, self._lower + _INSET, self._upper - _INSET) - tool
+            if not gap.any():
+                break
+            J = self._chain.jacobian(goal)[:3]
+            goal = goal + J.T @ np.linalg.solve(J @ J.T + _DAMPING**2 * np.eye(3), gap)
+        return goal
 
     def _stop(self, state: State) -> Array:
         return braking_path(*state, self._acceleration, self._jerk, self._period_s)
