@@ -164,8 +164,8 @@ class Controller:
 
         `limited_by_lead` and `limited_by_workspace` are ticks in which the command waited for a joint that lags behind,
         or was kept from leaving the workspace.
-        The causes: `rejected_chunk_*` (see PushOutcome) and `rejected_teleop_*` (which add up to `rejected`),
-        `rejected_state` and `fault_*`.
+        The causes: `rejected_chunk_*` (see PushOutcome; `superseded`: newer ones came before a tick) and
+        `rejected_teleop_*` (which add up to `rejected`), `rejected_state` and `fault_*`.
         """
         timeline = self._timeline.counters
         causes = Counter({name: n for name, n in self._counts.items() if name.startswith("rejected_")})
@@ -210,6 +210,7 @@ class Controller:
             if self.mode is not Mode.POLICY:
                 self._watch.heard(Mode.POLICY, now_ns)
         if self.mode is Mode.POLICY:
+            self._counts["rejected_chunk_superseded"] += len(self._pending) == _PENDING
             self._pending.append(chunk)
 
     def on_invalid_command(self, source: Mode, detail: str) -> None:
@@ -364,7 +365,7 @@ class Controller:
     def _entered(self, before: Mode, now_ns: int) -> None:
         self._mode_ns = now_ns
         self._watch.entered(now_ns)
-        self._pending.clear()
+        self._drop_pending()
         self._timeline.clear(epoch_ns=now_ns)
         if self.mode is Mode.TELEOP:
             self._leader.engage(self._limiter.position, self._limiter.velocity)
@@ -374,6 +375,10 @@ class Controller:
             if at_rest and np.abs(measured - self._limiter.position).max() > _REANCHOR:
                 self._limiter.reset(measured)
 
+    def _drop_pending(self) -> None:
+        self._counts["rejected_chunk_before_switch"] += len(self._pending)
+        self._pending.clear()
+
     def _restart(self) -> None:
         # The clock went back: simulation was reset. No stamp from before means anything, nor does where the arm was.
         # FAULT stays: it is left by a request only.
@@ -382,7 +387,7 @@ class Controller:
         self._watch.forget()
         self._leader.release()
         self._timeline.clear()
-        self._pending.clear()
+        self._drop_pending()
         self._anchored = False
         self._mode_ns = self._teleop_stamp_ns = 0
         for gate in self._gates.values():
