@@ -78,7 +78,7 @@ class Controller:
         self.period_ns = round(1e9 / (rate_hz or profile.rates.control))
         limits = profile.limits
         self._lower, self._upper = np.array(limits.lower), np.array(limits.upper)
-        self._limiter = Limiter(limits, self.period_ns * 1e-9)
+        self._limiter = Limiter(limits, self.period_ns * 1e-9, profile.lead, profile.workspaces)
         self._leader = LeaderFollower(limits, profile.teleop, self.period_ns * 1e-9)
         names = profile.action_names
         self._arm_columns = np.array([names.index(joint) for joint in profile.joints])
@@ -162,8 +162,10 @@ class Controller:
     def counters(self) -> dict[str, int]:
         """Counts since the start: ticks, limited, chunks, dropped (steps), rejected, and each cause of the last.
 
-        The causes: `rejected_chunk_*` (see PushOutcome) and `rejected_teleop_*` (which add up to `rejected`),
-        `rejected_state` and `fault_*`.
+        `limited_by_lead` and `limited_by_workspace` are ticks in which the command waited for a joint that lags behind,
+        or was kept from leaving the workspace.
+        The causes: `rejected_chunk_*` (see PushOutcome; `superseded`: newer ones came before a tick) and
+        `rejected_teleop_*` (which add up to `rejected`), `rejected_state` and `fault_*`.
         """
         timeline = self._timeline.counters
         causes = Counter({name: n for name, n in self._counts.items() if name.startswith("rejected_")})
@@ -173,6 +175,8 @@ class Controller:
         return {
             "ticks": self._counts["ticks"],
             "limited": self._counts["limited"],
+            "limited_by_lead": self._counts["limited_by_lead"],
+            "limited_by_workspace": self._counts["limited_by_workspace"],
             "chunks": timeline[PushOutcome.ACCEPTED.value],
             "dropped": timeline["steps_dropped"],
             "rejected": causes.total(),
@@ -206,6 +210,7 @@ class Controller:
             if self.mode is not Mode.POLICY:
                 self._watch.heard(Mode.POLICY, now_ns)
         if self.mode is Mode.POLICY:
+            self._counts["rejected_chunk_superseded"] += len(self._pending) == _PENDING
             self._pending.append(chunk)
 
     def on_invalid_command(self, source: Mode, detail: str) -> None:
@@ -287,10 +292,15 @@ class Controller:
         step, grippers, reason = self._follow(now_ns)
         if step.refused:
             self._fault(Cause.NAN_COMMAND, f"the {self.mode.name.lower()} target is not finite")
+        self._watch.stepped(step.by_lead, now_ns)
         if self.mode is Mode.FAULT:
             reason, grippers = self._arbiter.detail, {}
+        elif step.by_lead or step.by_workspace:
+            reason = "waiting for a joint that lags behind" if step.by_lead else "kept inside the workspace"
         self._reason = reason
         self._counts["limited"] += step.limited
+        self._counts["limited_by_lead"] += step.by_lead
+        self._counts["limited_by_workspace"] += step.by_workspace
         return Command(
             position=step.position,
             velocity=step.velocity,
@@ -308,8 +318,8 @@ class Controller:
             if target is not None:
                 if not self._leader.aligned:  # the gripper waits as well: it may hold something
                     reason = f"approaching the leader, {self._leader.distance:.2f} rad away"
-                    return self._limiter.step(*target), {}, reason
-                return self._limiter.step(*target), self._gated(self._teleop_grippers, now_ns), ""
+                    return self._step(*target), {}, reason
+                return self._step(*target), self._gated(self._teleop_grippers, now_ns), ""
             return self._limiter.brake(), {}, "waiting for the leader's first message"
         if self.mode is Mode.POLICY:
             self._take_chunks(now_ns)
@@ -322,12 +332,15 @@ class Controller:
                 widths = {name: float(sample.position[column]) for name, column in self._gripper_columns.items()}
                 reason = "the chunk is at its end, the next one is overdue" if sample.exhausted else ""
                 return (
-                    self._limiter.step(sample.position[arm], sample.velocity[arm]),
+                    self._step(sample.position[arm], sample.velocity[arm]),
                     self._gated(widths, now_ns),
                     reason,
                 )
             return self._limiter.brake(), {}, "waiting for a chunk from after the switch"
         return self._limiter.brake(), {}, "holding"
+
+    def _step(self, position: Array, velocity: Array) -> LimitedStep:
+        return self._limiter.step(position, velocity, (self._measured.position, self._measured.velocity))
 
     def _take_chunks(self, now_ns: int) -> None:
         position, velocity = np.zeros(len(self.profile.action_names)), np.zeros(len(self.profile.action_names))
@@ -352,7 +365,7 @@ class Controller:
     def _entered(self, before: Mode, now_ns: int) -> None:
         self._mode_ns = now_ns
         self._watch.entered(now_ns)
-        self._pending.clear()
+        self._drop_pending()
         self._timeline.clear(epoch_ns=now_ns)
         if self.mode is Mode.TELEOP:
             self._leader.engage(self._limiter.position, self._limiter.velocity)
@@ -362,6 +375,10 @@ class Controller:
             if at_rest and np.abs(measured - self._limiter.position).max() > _REANCHOR:
                 self._limiter.reset(measured)
 
+    def _drop_pending(self) -> None:
+        self._counts["rejected_chunk_before_switch"] += len(self._pending)
+        self._pending.clear()
+
     def _restart(self) -> None:
         # The clock went back: simulation was reset. No stamp from before means anything, nor does where the arm was.
         # FAULT stays: it is left by a request only.
@@ -370,7 +387,7 @@ class Controller:
         self._watch.forget()
         self._leader.release()
         self._timeline.clear()
-        self._pending.clear()
+        self._drop_pending()
         self._anchored = False
         self._mode_ns = self._teleop_stamp_ns = 0
         for gate in self._gates.values():

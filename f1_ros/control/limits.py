@@ -9,7 +9,9 @@ meet it catches up with it. Planned in the robot's frame, to a point that must b
 that is a hair too fast would brake, swing back and run up again.
 
 Position limits are this module's own: a step is taken only if the arm can still stop inside the limits after it
-(`stopping_range`); otherwise the joint brakes, which was possible a tick ago and so still is.
+(`stopping`); otherwise the joint brakes, which was possible a tick ago and so still is. The box that the tool must not
+leave is kept in the same way (`workspace`), and so is the distance from the measured joint: a command goes no further
+ahead of it than `lead`, nor so fast that it could not stop there if the joint did as fast as it can.
 
     limiter = Limiter(limits, period_s=0.01)
     limiter.reset(measured_position)                              before the first tick
@@ -19,12 +21,15 @@ Position limits are this module's own: a step is taken only if the arm can still
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from ruckig import InputParameter, OutputParameter, Result, Ruckig, RuckigError, Synchronization
 
+from f1_ros.control.stopping import ample_stop, braking_step, stoppable_speed, stopping_range
+from f1_ros.control.workspace import ArmWorkspace, State, WorkspaceLimit
 from f1_ros.errors import LimitError
 
 Array = NDArray[np.float64]
@@ -33,6 +38,8 @@ Array = NDArray[np.float64]
 _MET = 1e-9
 # Part of the velocity limit that a target may have: catching up with one that is at the limit would take for ever.
 _FASTEST_TARGET = 0.999
+# Ticks for which an arm that its workspace held goes on slowly.
+_WARY_TICKS = 20
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,9 @@ class LimitedStep:
         velocity: (joints,) rad/s.
         acceleration: (joints,) rad/s^2.
         limited: the position is not the one that was asked for: a limit held it back.
-        refused: the target was NaN or infinity; the arm brakes instead.
+        refused: the target or the measured state was NaN or infinity; the arm brakes instead.
+        by_workspace: the workspace was what held it back.
+        by_lead: the measured joint was too far behind: the command waits for it.
     """
 
     position: Array
@@ -112,60 +121,52 @@ class LimitedStep:
     acceleration: Array
     limited: bool
     refused: bool = False
-
-
-def stopping_range(velocity: float, acceleration: float, max_acceleration: float, jerk: float) -> tuple[float, float]:
-    """Lowest and highest displacement (rad) of one joint while it stops as fast as acceleration and jerk allow.
-
-    The fastest stop ramps the acceleration to a peak, holds it, and ramps it back to 0 (three phases of constant
-    jerk); the extremes are its end and, where the joint first moves the other way, its turning point.
-    """
-    sign = 1.0 if velocity + acceleration * abs(acceleration) / (2.0 * jerk) >= 0.0 else -1.0
-    v, a = sign * velocity, sign * acceleration  # mirrored so that the stop needs negative acceleration
-    turn = 0.0
-    if v < 0.0:
-        t = (a - math.sqrt(max(a * a + 2.0 * jerk * v, 0.0))) / jerk
-        turn = t * (v + t * (a / 2.0 - t * jerk / 6.0))
-    p = 0.0
-    for duration, phase_jerk in _stop_phases(v, a, max_acceleration, jerk):
-        p, v, a = _integrate(p, v, a, phase_jerk, duration)
-    low, high = min(0.0, turn, p), max(0.0, turn, p)
-    return (low, high) if sign > 0.0 else (-high, -low)
-
-
-def braking_step(
-    velocity: float, acceleration: float, max_acceleration: float, jerk: float, period_s: float
-) -> tuple[float, float, float]:
-    """Displacement (rad), velocity (rad/s) and acceleration (rad/s^2) after one tick of the fastest stop."""
-    sign = 1.0 if velocity + acceleration * abs(acceleration) / (2.0 * jerk) >= 0.0 else -1.0
-    p, v, a, left = 0.0, sign * velocity, sign * acceleration, period_s
-    for duration, phase_jerk in _stop_phases(v, a, max_acceleration, jerk):
-        if duration >= left:
-            p, v, a = _integrate(p, v, a, phase_jerk, left)
-            return sign * p, sign * v, sign * a
-        p, v, a = _integrate(p, v, a, phase_jerk, duration)
-        left -= duration
-    return sign * p, 0.0, 0.0
+    by_workspace: bool = False
+    by_lead: bool = False
 
 
 class Limiter:
-    """Keeps a stream of joint targets within `JointLimits`. Not thread-safe.
+    """Keeps a stream of joint targets within the limits. Not thread-safe.
 
     Args:
         limits: the arm's limits.
         period_s: time between two calls of `step`, s.
+        lead: largest distance of the command from the measured joint, rad; None: `step` is given no measurement.
+        workspaces: boxes that arms' tools must not leave.
 
     Raises:
-        LimitError: if the period is not positive.
+        LimitError: if the period or the lead is not positive, or a workspace's chain is not that of its joints.
     """
 
-    def __init__(self, limits: JointLimits, period_s: float) -> None:
+    def __init__(
+        self,
+        limits: JointLimits,
+        period_s: float,
+        lead: float | None = None,
+        workspaces: Sequence[ArmWorkspace] = (),
+    ) -> None:
         if not (math.isfinite(period_s) and period_s > 0.0):
             raise LimitError(f"The limiter's period is {period_s} s.", remedy="Give a positive control rate.")
+        if lead is not None and not (math.isfinite(lead) and lead > 0.0):
+            raise LimitError(f"The limiter's lead is {lead} rad.", remedy="Give a positive distance.")
         self.limits = limits
         self.period_s = period_s
         n = limits.joints
         self._lower, self._upper = np.array(limits.lower), np.array(limits.upper)
+        self._velocity_limit, self._acceleration_limit = np.array(limits.velocity), np.array(limits.acceleration)
+        self._lead = lead
+        self._workspaces = [
+            WorkspaceLimit(
+                w,
+                limits.lower[w.joints],
+                limits.upper[w.joints],
+                limits.velocity[w.joints],
+                limits.acceleration[w.joints],
+                limits.jerk[w.joints],
+                period_s,
+            )
+            for w in workspaces
+        ]
         # One planner a joint: only a planner of one joint keeps to `minimum_duration` without tying joints together.
         self._planner = Ruckig(1, period_s)
         self._output = OutputParameter(1)
@@ -176,20 +177,19 @@ class Limiter:
             joint.max_jerk = [limits.jerk[i]]
             joint.synchronization = Synchronization.Time
             joint.minimum_duration = period_s
-        self._position = np.zeros(n)
-        self._velocity = np.zeros(n)
-        self._acceleration = np.zeros(n)
+        self._state: Array = np.zeros((3, n))  # position, velocity, acceleration
+        self._wary: dict[WorkspaceLimit, int] = {}
         self._ready = False
 
     @property
     def position(self) -> Array:
         """Last position, (joints,) rad."""
-        return self._position.copy()
+        return np.array(self._state[0])
 
     @property
     def velocity(self) -> Array:
         """Last velocity, (joints,) rad/s."""
-        return self._velocity.copy()
+        return np.array(self._state[1])
 
     def reset(self, position: ArrayLike, velocity: ArrayLike | None = None) -> None:
         """Start from a state of the arm: (joints,) rad and rad/s (0 if not given).
@@ -206,16 +206,23 @@ class Limiter:
                 f"The limiter cannot start from position {p.tolist()}, velocity {v.tolist()}.",
                 remedy="Check the robot's joint state topic: it holds NaN or infinity.",
             )
-        self._position, self._velocity, self._acceleration = p, v, np.zeros(self.limits.joints)
+        self._state = np.stack([p, v, np.zeros_like(p)])
         self._ready = True
 
-    def step(self, target_position: ArrayLike, target_velocity: ArrayLike | None = None) -> LimitedStep:
+    def step(
+        self,
+        target_position: ArrayLike,
+        target_velocity: ArrayLike | None = None,
+        measured: tuple[ArrayLike, ArrayLike] | None = None,
+    ) -> LimitedStep:
         """Move one tick towards where the arm is to be at the end of this tick.
 
         Args:
             target_position: (joints,) rad.
             target_velocity: (joints,) rad/s at the target; without it the arm stops at each target and lags behind
                 a moving one.
+            measured: position and velocity of the joints now, each (joints,), rad and rad/s: the command keeps within
+                `lead` of them.
 
         Returns:
             The new state; a NaN target is `refused` and brakes the arm.
@@ -225,15 +232,31 @@ class Limiter:
         """
         self._check_ready()
         p = self._vector("target position", target_position)
-        v = self._vector("target velocity", 0.0 * self._position if target_velocity is None else target_velocity)
-        if not (np.isfinite(p).all() and np.isfinite(v).all()):
-            return self._brake(refused=True)
+        v = self._vector("target velocity", 0.0 * p if target_velocity is None else target_velocity)
         goal = np.clip(p, self._lower, self._upper)
-        state = np.empty((3, self.limits.joints))
+        lower, upper, by_lead = self._lower, self._upper, False
+        finite = np.isfinite(p).all() and np.isfinite(v).all()
+        if measured is not None and self._lead is not None:
+            q, rate = self._vector("measured position", measured[0]), self._vector("measured velocity", measured[1])
+            finite = finite and np.isfinite(q).all() and np.isfinite(rate).all()
+            if finite:
+                near, lower, upper = self._led(q, rate, goal)
+                by_lead, goal = bool((np.abs(near - goal) > _MET).any()), near
+        if not finite:
+            return self._brake(refused=True)
+        by_workspace = False
+        for workspace in self._workspaces:
+            cut = workspace.cut(goal[workspace.joints], self._part(self._state, workspace.joints))
+            if (cut != goal[workspace.joints]).any():
+                goal[workspace.joints], v[workspace.joints], by_workspace = cut, 0.0, True
+        state = np.empty_like(self._state)
         for i in range(self.limits.joints):
-            state[:, i] = self._step_joint(i, float(goal[i]), float(v[i]))
-        self._position, self._velocity, self._acceleration = state
-        return self._result(limited=bool(np.abs(self._position - p).max() > _MET))
+            state[:, i], waits = self._step_joint(i, float(goal[i]), float(v[i]), float(lower[i]), float(upper[i]))
+            by_lead = by_lead or waits
+        by_workspace = self._keep_inside(state, goal, lower, upper) or by_workspace
+        self._state = state
+        limited = bool(np.abs(state[0] - p).max() > _MET)
+        return self._result(limited=limited, by_workspace=by_workspace, by_lead=by_lead)
 
     def brake(self) -> LimitedStep:
         """Move one tick of the fastest stop within acceleration and jerk limits; at rest, stay.
@@ -244,35 +267,87 @@ class Limiter:
         self._check_ready()
         return self._brake(refused=False)
 
-    def _step_joint(self, i: int, goal: float, speed: float) -> tuple[float, float, float]:
+    def _led(self, measured: Array, rate: Array, goal: Array) -> tuple[Array, Array, Array]:
+        # The goal no further than the lead from the measured joint; and the positions between which the command must
+        # be able to stop: no further than the lead from where the joint itself could. A joint that moves as fast as
+        # it may is followed at full speed, one that is blocked has the command stop short of the lead.
+        assert self._lead is not None
+        at = np.clip(measured, self._lower, self._upper)
+        rate = np.clip(rate, -self._velocity_limit, self._velocity_limit)
+        stop = rate * np.abs(rate) / (2.0 * self._acceleration_limit)
+        near = np.clip(goal, at - self._lead, at + self._lead)
+        lower = np.maximum(self._lower, at + np.minimum(stop, 0.0) - self._lead)
+        upper = np.minimum(self._upper, at + np.maximum(stop, 0.0) + self._lead)
+        return near, lower, upper
+
+    def _step_joint(
+        self, i: int, goal: float, speed: float, lower: float, upper: float
+    ) -> tuple[tuple[float, float, float], bool]:
+        # The joint's new state, and whether it brakes since it would get too far ahead of the measured one.
         limits = self.limits
-        lower, upper, max_a, jerk = limits.lower[i], limits.upper[i], limits.acceleration[i], limits.jerk[i]
-        p, v, a = float(self._position[i]), float(self._velocity[i]), float(self._acceleration[i])
+        max_a, jerk = limits.acceleration[i], limits.jerk[i]
+        p, v, a = (float(value) for value in self._state[:, i])
         fastest = _FASTEST_TARGET * limits.velocity[i]
         speed = min(max(speed, -fastest), fastest)
-        ample = _ample_stop(speed, 0.0, max_a, jerk)
+        ample = ample_stop(speed, 0.0, max_a, jerk)
         if goal - ample < lower or goal + ample > upper:
             # No faster through the target than what can stop between it and the limit.
-            speed = max(speed, -_stoppable_speed(goal - lower, max_a, jerk))
-            speed = min(speed, _stoppable_speed(upper - goal, max_a, jerk))
+            speed = max(speed, -stoppable_speed(goal - lower, max_a, jerk))
+            speed = min(speed, stoppable_speed(upper - goal, max_a, jerk))
         floor = ceiling = None
+        waits = False
         for target_speed in (speed, 0.0) if speed != 0.0 else (0.0,):
             planned = self._plan(i, (p, v, a), goal, target_speed)
             if planned is None:
                 continue
             new_p, new_v, new_a = planned
-            ample = _ample_stop(new_v, new_a, max_a, jerk)
+            ample = ample_stop(new_v, new_a, max_a, jerk)
             if lower <= new_p - ample and new_p + ample <= upper:  # most ticks: nowhere near a limit
-                return planned
+                return planned, False
             if floor is None or ceiling is None:
                 # A joint that was found outside may be no further out after the step than where it would stop now.
                 low, high = stopping_range(v, a, max_a, jerk)
                 floor, ceiling = min(lower, p + low), max(upper, p + high)
             low, high = stopping_range(new_v, new_a, max_a, jerk)
             if new_p + low >= floor and new_p + high <= ceiling:
-                return planned
-        shift, new_v, new_a = braking_step(v, a, max_a, jerk, self.period_s)
-        return p + shift, new_v, new_a
+                return planned, False
+            waits = limits.lower[i] <= new_p + low and new_p + high <= limits.upper[i]
+        return self._braked(i), waits
+
+    def _keep_inside(self, state: Array, goal: Array, lower: Array, upper: Array) -> bool:
+        # An arm that could not stop inside its workspace any more after this step takes the straight way in joints,
+        # slowly, for some ticks (trying the quick one in each would have it tremble); where that leads out, it brakes.
+        held = False
+        for workspace in self._workspaces:
+            joints = workspace.joints
+            now = self._part(self._state, joints)
+            wary = self._wary.get(workspace, 0)
+            if not wary and workspace.allows(now, self._part(state, joints)):
+                continue
+            held = True
+            self._wary[workspace] = wary - 1 if wary else _WARY_TICKS
+            slow = workspace.straight(now, goal[joints])
+            if (
+                slow is not None
+                and self._can_stop(slow, lower[joints], upper[joints], joints)
+                and workspace.allows(now, slow)
+            ):
+                state[:, joints] = slow
+            else:
+                for i in range(*joints.indices(self.limits.joints)):
+                    state[:, i] = self._braked(i)
+        return held
+
+    def _can_stop(self, state: State, lower: Array, upper: Array, joints: slice) -> bool:
+        limits = zip(self.limits.acceleration[joints], self.limits.jerk[joints], strict=True)
+        ranges = [stopping_range(v, a, *limit) for v, a, limit in zip(state[1], state[2], limits, strict=True)]
+        low, high = np.array(ranges).T
+        return bool((state[0] + low >= lower).all() and (state[0] + high <= upper).all())
+
+    @staticmethod
+    def _part(state: Array, joints: slice) -> State:
+        position, velocity, acceleration = state[:, joints]
+        return position, velocity, acceleration
 
     def _plan(
         self, i: int, state: tuple[float, float, float], goal: float, speed: float
@@ -292,22 +367,21 @@ class Limiter:
         out = self._output
         return out.new_position[0] + shift, out.new_velocity[0] + speed, out.new_acceleration[0]
 
+    def _braked(self, i: int) -> tuple[float, float, float]:
+        limits = self.limits
+        p, v, a = (float(value) for value in self._state[:, i])
+        shift, v, a = braking_step(v, a, limits.acceleration[i], limits.jerk[i], self.period_s)
+        return p + shift, v, a
+
     def _brake(self, refused: bool) -> LimitedStep:
-        for i in range(self.limits.joints):
-            shift, self._velocity[i], self._acceleration[i] = braking_step(
-                float(self._velocity[i]),
-                float(self._acceleration[i]),
-                self.limits.acceleration[i],
-                self.limits.jerk[i],
-                self.period_s,
-            )
-            self._position[i] += shift
+        self._state = np.array([self._braked(i) for i in range(self.limits.joints)]).T
         return self._result(limited=refused, refused=refused)
 
-    def _result(self, limited: bool, refused: bool = False) -> LimitedStep:
-        return LimitedStep(
-            self._position.copy(), self._velocity.copy(), self._acceleration.copy(), limited=limited, refused=refused
-        )
+    def _result(
+        self, limited: bool, refused: bool = False, by_workspace: bool = False, by_lead: bool = False
+    ) -> LimitedStep:
+        position, velocity, acceleration = self._state.copy()
+        return LimitedStep(position, velocity, acceleration, limited, refused, by_workspace, by_lead)
 
     def _vector(self, name: str, values: ArrayLike) -> Array:
         vector = np.array(values, dtype=np.float64)
@@ -323,31 +397,3 @@ class Limiter:
             raise LimitError(
                 "The limiter does not know where the arm is.", remedy="Call reset with the measured joint positions."
             )
-
-
-def _stop_phases(v: float, a: float, max_acceleration: float, jerk: float) -> tuple[tuple[float, float], ...]:
-    # (duration, jerk) of the fastest stop of a joint that needs negative acceleration: v + a|a|/2J >= 0.
-    peak = math.sqrt(max(jerk * v + a * a / 2.0, 0.0))
-    hold = 0.0
-    if peak > max_acceleration:
-        peak = max_acceleration
-        hold = (v + a * a / (2.0 * jerk)) / peak - peak / jerk
-    return (max(a + peak, 0.0) / jerk, -jerk), (max(hold, 0.0), 0.0), (peak / jerk, jerk)
-
-
-def _integrate(p: float, v: float, a: float, jerk: float, t: float) -> tuple[float, float, float]:
-    return p + t * (v + t * (a / 2.0 + t * jerk / 6.0)), v + t * (a + t * jerk / 2.0), a + t * jerk
-
-
-def _ample_stop(velocity: float, acceleration: float, max_acceleration: float, jerk: float) -> float:
-    # More than any stop takes, cheaply: its highest speed for longer than its three phases last.
-    speed = abs(velocity) + acceleration * acceleration / (2.0 * jerk)
-    return speed * (speed / max_acceleration + (abs(acceleration) + 2.0 * max_acceleration) / jerk)
-
-
-def _stoppable_speed(distance: float, acceleration: float, jerk: float) -> float:
-    # Largest speed that stops within a distance from zero acceleration; the inverse of the stop's length, which is
-    # v (v/A + A/J) / 2 where the acceleration reaches its limit A (v >= A^2/J), and v sqrt(v/J) below.
-    ramp = acceleration * acceleration / jerk
-    speed = (-ramp + math.sqrt(ramp * ramp + 8.0 * acceleration * max(distance, 0.0))) / 2.0
-    return speed if speed >= ramp else float(np.cbrt(max(distance, 0.0) ** 2 * jerk))

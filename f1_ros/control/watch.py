@@ -12,6 +12,8 @@ from f1_ros.robots.profile import RobotProfile
 Array = NDArray[np.float64]
 
 _WHAT = {Mode.TELEOP: "leader arm's message", Mode.POLICY: "usable action chunk"}
+# A command that waits for its joint for longer than this (s) has a joint that does not follow, not one that lags.
+_WAITS_S = 0.5
 _SILENT = {Mode.TELEOP: Cause.TELEOP_SILENT, Mode.POLICY: Cause.POLICY_SILENT}
 
 
@@ -29,6 +31,7 @@ class Watch:
         self._timeouts = {Mode.TELEOP: profile.timeouts.teleop, Mode.POLICY: profile.timeouts.policy}
         self._heard_ns: dict[Mode, int] = {}
         self._since_ns = 0
+        self._waits_since_ns: int | None = None
 
     def heard(self, source: Mode, now_ns: int) -> None:
         """A usable message of TELEOP or POLICY has arrived."""
@@ -37,11 +40,20 @@ class Watch:
     def entered(self, now_ns: int) -> None:
         """A mode has been entered: its source has its timeout from now on."""
         self._since_ns = now_ns
+        self._waits_since_ns = None
+
+    def stepped(self, waits: bool, now_ns: int) -> None:
+        """A command has been decided; `waits` if it is held back since a joint lags behind."""
+        if not waits:
+            self._waits_since_ns = None
+        elif self._waits_since_ns is None:
+            self._waits_since_ns = now_ns
 
     def forget(self) -> None:
         """Know nothing again, as at the start."""
         self._heard_ns.clear()
         self._since_ns = 0
+        self._waits_since_ns = None
 
     def problem(self, mode: Mode, commanded: Array, now_ns: int) -> tuple[Cause, str] | None:
         """What makes the mode in force impossible, or None.
@@ -56,9 +68,11 @@ class Watch:
             return lost
         error = np.abs(self._measured.position - commanded)
         worst = int(error.argmax())
-        if error[worst] > self._profile.max_tracking_error:
-            joint, most = self._profile.joints[worst], self._profile.max_tracking_error
+        joint, most = self._profile.joints[worst], self._profile.max_tracking_error
+        if error[worst] > most:
             return Cause.TRACKING, f"{joint} is {error[worst]:.2f} rad from its command (max_tracking_error {most:g})"
+        if self._waits_since_ns is not None and now_ns - self._waits_since_ns > _WAITS_S * 1e9:
+            return Cause.TRACKING, f"{joint} does not follow: its command has waited for it for {_WAITS_S:g} s"
         if mode in _SILENT:
             timeout = self._timeouts[mode]
             if now_ns - max(self._heard_ns.get(mode, 0), self._since_ns) > timeout * 1e9:

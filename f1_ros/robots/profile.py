@@ -16,13 +16,18 @@ from pathlib import Path
 from typing import Literal
 
 from f1_ros.config import load_yaml
+from f1_ros.control.kinematics import Chain, Frame, JointFrame
 from f1_ros.control.limits import JointLimits
+from f1_ros.control.workspace import ArmWorkspace, Workspace
 from f1_ros.errors import ProfileError
 from f1_ros.paths import share_dir
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+HELD_BACK_AT = 0.9
+"""The limiter holds a command back at this part of `max_tracking_error`; the rest is for noise before it is a fault."""
+
 GRIPPER_COMMAND = "control_msgs/action/GripperCommand"
 
 
@@ -55,6 +60,19 @@ class JointTopic:
 
 
 @dataclass(frozen=True)
+class Kinematics:
+    """An arm's chain from its base to its tool, as its URDF describes it.
+
+    Attributes:
+        joints: one for each joint of the arm, in the same order.
+        tool: where the tool (the point between the fingertips) is in the last joint's frame.
+    """
+
+    joints: tuple[JointFrame, ...]
+    tool: Frame = field(default_factory=Frame)
+
+
+@dataclass(frozen=True)
 class Arm:
     """Joints that share a state topic and a command topic.
 
@@ -64,6 +82,8 @@ class Arm:
         state: where the measured positions come from.
         command: where target positions go to.
         ready: pose to start work from, one value for each joint, rad.
+        kinematics: the arm's chain; what is Cartesian (teleoperation by a twist, a workspace) needs it.
+        workspace: box in the arm's base frame that the tool must not leave.
     """
 
     name: str
@@ -71,6 +91,13 @@ class Arm:
     state: JointTopic
     command: JointTopic
     ready: tuple[float, ...]
+    kinematics: Kinematics | None = None
+    workspace: Workspace | None = None
+
+    @property
+    def chain(self) -> Chain | None:
+        """The arm's kinematic chain; None where the profile does not describe it."""
+        return None if self.kinematics is None else Chain(self.kinematics.joints, self.kinematics.tool)
 
 
 @dataclass(frozen=True)
@@ -203,7 +230,8 @@ class RobotProfile:
         timeouts: silence after which a source counts as lost.
         match_tolerance_s: largest distance between the stamps of frames that belong together, s.
         safe_action: what FAULT does: `hold` brakes within the limits, then keeps commanding that position.
-        max_tracking_error: largest distance between command and measurement before FAULT, rad.
+        max_tracking_error: largest distance between command and measurement before FAULT, rad; commands are held back
+            before it.
         scale: factor on velocity, acceleration and jerk limits, in (0, 1]; below 1 for a first bring-up.
         position_margin: distance kept from the position limits, rad.
         teleop: how a leader arm takes over.
@@ -256,6 +284,31 @@ class RobotProfile:
             acceleration=column("acceleration", self.scale),
             jerk=column("jerk", self.scale),
         )
+
+    @property
+    def lead(self) -> float:
+        """Distance from the measured joint at which a command is held back, rad."""
+        return HELD_BACK_AT * self.max_tracking_error
+
+    @property
+    def workspaces(self) -> tuple[ArmWorkspace, ...]:
+        """The workspaces of the arms that have one, for the limiter.
+
+        Raises:
+            ProfileError: if an arm has a workspace, but no kinematics.
+        """
+        found, first = [], 0
+        for arm in self.arms:
+            joints = slice(first, first + len(arm.joints))
+            first = joints.stop
+            if arm.workspace is not None:
+                if arm.chain is None:
+                    raise ProfileError(
+                        f"Arm '{arm.name}' has a workspace, but no kinematics.",
+                        remedy="Describe its chain under 'kinematics', as its URDF does.",
+                    )
+                found.append(ArmWorkspace(arm.name, joints, arm.chain, arm.workspace))
+        return tuple(found)
 
     def camera(self, name: str) -> Camera:
         """The camera of that name.

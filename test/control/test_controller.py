@@ -325,3 +325,20 @@ def test_two_arms_with_two_grippers_are_one_vector_in_the_layout_s_order() -> No
     controller.on_teleop(names, [*READY, 0.0, *(READY + 0.1), 0.08], now)
     assert controller.request_mode(Mode.TELEOP, now).success
     assert controller.tick(now + PERIOD_NS).grippers == {"left": 0.0, "right": 0.08}
+
+
+def test_chunks_that_no_tick_takes_are_counted_and_named() -> None:
+    """Those that wait when the mode changes, and those that newer ones push out between two ticks."""
+    rig = Rig()
+    rig.start(Mode.POLICY)
+    taken = rig.controller.counters["chunks"]
+    rig.chunk()
+    rig.ask(Mode.HOLD)
+    assert rig.controller.counters["rejected_chunk_before_switch"] == 1
+    rig.start(Mode.POLICY)
+    for age_ms in range(26, 20, -1):
+        rig.chunk(age_ms=age_ms)
+    rig.tick()
+    counters = rig.controller.counters
+    assert counters["rejected_chunk_superseded"] == 2
+    assert counters["rejected"] + counters["chunks"] - taken == 7

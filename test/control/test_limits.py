@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f1_ros.control.limits import JointLimits, Limiter, braking_step, stopping_range
+from f1_ros.control.limits import JointLimits, Limiter
+from f1_ros.control.stopping import braking_step, stopping_range
 from f1_ros.errors import LimitError
 
 DT = 0.01

@@ -61,3 +61,40 @@ def test_open_values_are_asked_for(tmp_path, capsys) -> None:
 def test_a_name_that_does_not_exist_is_an_error(capsys) -> None:
     assert main(["robot", "check", "nobody"]) == 2
     assert "no robot profile 'nobody'" in capsys.readouterr().err
+
+
+CHAIN = "    kinematics:\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "problem"),
+    [
+        ("        - {xyz: [0, 0, 0.333]}\n", "", "arms[0].kinematics.joints", "has 6 frames for 7 joints"),
+        ("{xyz: [0, 0, 0.333]}", "{axis: [0, 0, 0]}", "arms[0].kinematics.joints[0].axis", "has no length"),
+        ("{xyz: [0, 0, 0.333]}", "{slides: true}", "arms[0].kinematics.joints[0].slides", "does not fit unit rad"),
+        ("xyz: [0, 0, 0.333]", "xyz: [0, 0, 333]", "arms[0].kinematics.joints[0].xyz", "looks like another unit"),
+        (
+            CHAIN,
+            "    workspace: {lower: [0.4, -0.5, 0], upper: [0.8, 0.5, 1]}\n" + CHAIN,
+            "arms[0].workspace",
+            "its tool at [0.307, -0.0, 0.487] m",
+        ),
+    ],
+)
+def test_a_chain_that_does_not_fit_the_arm_and_a_box_around_nothing_are_found(tmp_path, old, new, key, problem) -> None:
+    status, report = check(tmp_path, FRANKA.replace(old, new))
+    assert status == 1
+    found = {p["key"]: p["problem"] for p in report["problems"]}
+    assert problem in found[key]
+
+
+def test_a_workspace_needs_a_chain_and_an_inside(tmp_path) -> None:
+    box = "    workspace: {lower: [0.2, -0.5, 0], upper: [0.8, 0.5, 1]}\n"
+    assert check(tmp_path, FRANKA.replace(CHAIN, box + CHAIN))[0] == 0
+    start, end = FRANKA.index(CHAIN), FRANKA.index("grippers:")
+    status, report = check(tmp_path, FRANKA[:start] + box + FRANKA[end:])
+    assert status == 1
+    assert [p["problem"] for p in report["problems"]] == ["needs the arm's chain"]
+    status, report = check(tmp_path, FRANKA.replace(CHAIN, box.replace("0.8,", "0.2,") + CHAIN))
+    assert status == 1
+    assert "has no inside" in report["problems"][0]["problem"]
