@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from f1_ros.robots.profile import Arm, Camera, Gripper, Joint, RobotProfile
+from f1_ros.robots.profile import Arm, Camera, Gripper, Joint, Kinematics, RobotProfile
 
 # ROS 2 names: absolute, tokens of letters, digits and underscores that do not start with a digit.
 _ROS_NAME = re.compile(r"^(/[A-Za-z_][A-Za-z0-9_]*)+$")
@@ -77,6 +77,8 @@ def _arm(arm: Arm, key: str, profile: RobotProfile) -> Iterator[Problem]:
         yield Problem(
             f"{key}.ready", f"has {len(arm.ready)} values for {len(arm.joints)} joints", "Give one for each joint."
         )
+    if arm.kinematics is not None:
+        yield from _kinematics(arm, arm.kinematics, f"{key}.kinematics")
     for i, joint in enumerate(arm.joints):
         problems = list(_joint(joint, f"{key}.joints[{i}]", profile.position_margin))
         yield from problems
@@ -89,6 +91,25 @@ def _arm(arm: Arm, key: str, profile: RobotProfile) -> Iterator[Problem]:
                 f"{arm.ready[i]} is outside the limits {low:g} .. {high:g} of {joint.name}",
                 "Give a pose inside the limits (less position_margin).",
             )
+
+
+def _kinematics(arm: Arm, kinematics: Kinematics, key: str) -> Iterator[Problem]:
+    frames = kinematics.joints
+    if len(frames) != len(arm.joints):
+        yield Problem(
+            f"{key}.joints", f"has {len(frames)} frames for {len(arm.joints)} joints", "Give one for each joint."
+        )
+    for i, (frame, joint) in enumerate(zip(frames, arm.joints, strict=False)):
+        if not any(frame.axis):
+            yield Problem(f"{key}.joints[{i}].axis", "has no length", "Give the axis of the URDF, such as [0, 0, 1].")
+        if frame.slides != (joint.unit == "m"):
+            yield Problem(
+                f"{key}.joints[{i}].slides", f"does not fit unit {joint.unit}", "A slide is in m, another joint in rad."
+            )
+    origins = {f"joints[{i}]": frame.xyz for i, frame in enumerate(frames)} | {"tool": kinematics.tool.xyz}
+    for name, xyz in origins.items():
+        if max(map(abs, xyz)) > _LONGEST_SLIDE_M:
+            yield Problem(f"{key}.{name}.xyz", f"{list(xyz)} looks like another unit", "Is it mm? Convert to m.")
 
 
 def _joint(joint: Joint, key: str, margin: float) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from f1_ros.config import load_yaml
+from f1_ros.control.kinematics import Chain, Frame, JointFrame
 from f1_ros.control.limits import JointLimits
 from f1_ros.errors import ProfileError
 from f1_ros.paths import share_dir
@@ -55,6 +56,19 @@ class JointTopic:
 
 
 @dataclass(frozen=True)
+class Kinematics:
+    """An arm's chain from its base to its tool, as its URDF describes it.
+
+    Attributes:
+        joints: one for each joint of the arm, in the same order.
+        tool: where the tool (the point between the fingertips) is in the last joint's frame.
+    """
+
+    joints: tuple[JointFrame, ...]
+    tool: Frame = field(default_factory=Frame)
+
+
+@dataclass(frozen=True)
 class Arm:
     """Joints that share a state topic and a command topic.
 
@@ -64,6 +78,7 @@ class Arm:
         state: where the measured positions come from.
         command: where target positions go to.
         ready: pose to start work from, one value for each joint, rad.
+        kinematics: the arm's chain; what is Cartesian (teleoperation by a twist, a workspace) needs it.
     """
 
     name: str
@@ -71,6 +86,12 @@ class Arm:
     state: JointTopic
     command: JointTopic
     ready: tuple[float, ...]
+    kinematics: Kinematics | None = None
+
+    @property
+    def chain(self) -> Chain | None:
+        """The arm's kinematic chain; None where the profile does not describe it."""
+        return None if self.kinematics is None else Chain(self.kinematics.joints, self.kinematics.tool)
 
 
 @dataclass(frozen=True)
