@@ -8,6 +8,7 @@ messages: the controller tells it what has happened, and whether a guard holds.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
@@ -133,6 +134,8 @@ _ROWS: Mapping[Mode, tuple[Transition, ...]] = {
     for mode in Mode
 }
 
+_RECENT_MODES = 16
+
 Obstacle = Callable[[Guard], str]
 """What stands against a guard now, with the remedy; empty if it holds."""
 
@@ -155,6 +158,34 @@ class ModeReply:
     success: bool
     message: str
     mode: Mode
+
+
+class ModeLog:
+    """The modes that commands were of, one after the other. Not thread-safe.
+
+    Between its entries lies what every command came from; a mode that came and went between two ticks had no command.
+    """
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self._recent: deque[tuple[Mode, int]] = deque([(Mode.HOLD, 0)], maxlen=_RECENT_MODES)
+
+    @property
+    def recent(self) -> tuple[tuple[Mode, int], ...]:
+        """The last 16 modes, the newest last, and when each one's first command was decided, ns; 0: since the start."""
+        return tuple(self._recent)
+
+    def note(self, mode: Mode, now_ns: int) -> None:
+        """A command of this mode is decided now."""
+        if mode is not self._recent[-1][0]:
+            self._recent.append((mode, now_ns))
+            self.changes += 1
+
+    def restart(self, mode: Mode) -> None:
+        """Instants from before mean nothing any more: a mode is in force as since the start."""
+        self.note(mode, 0)
+        self._recent.clear()
+        self._recent.append((mode, 0))
 
 
 class Arbiter:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from f1_ros.control.arbiter import Arbiter, Cause, Event, Mode, ModeReply, Obstacle, Problem
+from f1_ros.control.arbiter import Arbiter, Cause, Event, Mode, ModeLog, ModeReply, Obstacle, Problem
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.control.device import OUT_OF_RANGE, Refusal, TeleopDevice
 from f1_ros.control.gripper import GripperGate
@@ -38,7 +38,6 @@ _REANCHOR = 0.05
 _CLOCK_RESET_NS = 100_000_000
 # Chunks that arrive between two ticks; the newest observation wins, so older ones may fall out.
 _PENDING = 4
-_RECENT_MODES = 16
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class Controller:
         self._anchored = False
         self._now_ns: int | None = None
         self._mode_ns = 0
-        self._modes: deque[tuple[Mode, int]] = deque([(Mode.HOLD, 0)], maxlen=_RECENT_MODES)
+        self._modes = ModeLog()
         self._first_command_of: int | None = None
         self._camera_to_command_ns = 0
         self._reason = "waiting for the first joint state"
@@ -124,11 +123,8 @@ class Controller:
 
     @property
     def recent_modes(self) -> tuple[tuple[Mode, int], ...]:
-        """The last modes of commands, and when the first command of each was decided (ns); the newest last.
-
-        Between them lies what every command came from: a mode that came and went between two ticks had no command.
-        """
-        return tuple(self._modes)
+        """The last modes of commands, see `ModeLog.recent`."""
+        return self._modes.recent
 
     @property
     def reason(self) -> str:
@@ -190,7 +186,7 @@ class Controller:
             "rejected": causes.total(),
             "rejected_state": state,
             "clock_resets": self._counts["clock_resets"],
-            "mode_changes": self._counts["mode_changes"],
+            "mode_changes": self._modes.changes,
             **causes,
             **{f"fault_{name}": n for name, n in self._arbiter.faults.items()},
         }
@@ -290,7 +286,7 @@ class Controller:
             reason, grippers = self._arbiter.detail, {}
         self._reason = reason
         self._counts["limited"] += step.limited
-        self._log_mode(now_ns)
+        self._modes.note(self.mode, now_ns)
         return Command(
             position=step.position,
             velocity=step.velocity,
@@ -342,11 +338,6 @@ class Controller:
 
     # -- changes of mode ----------------------------------------------------------------------------------------------
 
-    def _log_mode(self, since_ns: int) -> None:
-        if self.mode is not self._modes[-1][0]:
-            self._modes.append((self.mode, since_ns))
-            self._counts["mode_changes"] += 1
-
     def _obstacle(self, now_ns: int) -> Obstacle:
         return lambda guard: self._watch.obstacle(guard, now_ns)
 
@@ -393,8 +384,7 @@ class Controller:
         self._pending.clear()
         self._anchored = False
         self._mode_ns = 0
-        self._log_mode(0)
-        self._modes = deque([(self.mode, 0)], maxlen=_RECENT_MODES)
+        self._modes.restart(self.mode)
         for gate in self._gates.values():
             gate.forget()
         self._counts["clock_resets"] += 1

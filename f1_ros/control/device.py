@@ -62,6 +62,7 @@ class TeleopDevice:
         self._heard_ns: int | None = None
         self._stamp_ns = self._deadman_stamp_ns = 0
         self._deadman: bool | None = None
+        self._was_free = False
         self._deadman_ns: int | None = None
         self._reference: Array | None = None
         self.policy_begins(0)
