@@ -345,7 +345,7 @@ class Controller:
         """What the person's hands do, as far as it may change the mode in force."""
         if self.mode.follows_device and self._device.released:
             return (Event.RELEASED,)
-        if self.mode is Mode.POLICY and self._device.touched(self._limiter.position):
+        if self.mode is Mode.POLICY and self._device.touched(self._limiter.position, self._now_ns or 0):
             return (Event.TOUCHED,)
         return ()
 

@@ -155,33 +155,31 @@ class TeleopDevice:
             return "The device's deadman is not held. Remedy: hold it, then ask again."
         return ""
 
-    def touched(self, commanded: Array) -> bool:
-        """Whether the person takes hold of the device, by what the profile lets count as that, since POLICY began.
+    def touched(self, commanded: Array, now_ns: int) -> bool:
+        """Whether the person takes hold of the device, by what the profile lets count as that; for each tick of POLICY.
 
-        A device that follows the arm by itself moves as well: it only counts once it is away from the arm.
+        A device that goes along with the arm moves as well: it counts only once it is away from the arm.
 
         Args:
             commanded: (joints,) where the arm is commanded to be, rad.
+            now_ns: the time now.
         """
         if self._settings.override_deadman and self._was_free and self._deadman:
             return True
-        return (
-            self._armed
-            and self._moved >= _MOVED_MESSAGES
-            and self._position is not None
-            and bool(np.abs(self._position - commanded).max() > self._settings.override_motion)
-        )
-
-    def _look_whether_moved(self, arm: Array, now_ns: int) -> None:
-        threshold, heard_ns = self._settings.override_motion, self._heard_ns
-        if not threshold:
-            return
-        if self._reference is None or heard_ns is None or now_ns - heard_ns > self._timeout_ns:
-            self._reference, self._moved, self._calm_since_ns = arm, 0, now_ns  # a pause: it may be another device
-            return
-        away = bool(np.abs(arm - self._reference).max() > threshold)
-        self._reference = self._reference + min(1.0, (now_ns - heard_ns) / _RECENT_NS) * (arm - self._reference)
-        self._moved = self._moved + 1 if away else 0
-        if away and not self._armed:
+        threshold = self._settings.override_motion
+        if not threshold or self._position is None:
+            return False
+        apart = bool(np.abs(self._position - commanded).max() > threshold)
+        if self._moved and apart and not self._armed:
             self._calm_since_ns = now_ns
         self._armed = self._armed or now_ns - self._calm_since_ns >= _CALM_NS
+        return self._armed and apart and self._moved >= _MOVED_MESSAGES
+
+    def _look_whether_moved(self, arm: Array, now_ns: int) -> None:
+        heard_ns = self._heard_ns
+        if self._reference is None or heard_ns is None or now_ns - heard_ns > self._timeout_ns:
+            self._reference, self._moved, self._armed, self._calm_since_ns = arm, 0, False, now_ns  # another device?
+            return
+        moved = bool(np.abs(arm - self._reference).max() > self._settings.override_motion)
+        self._moved = self._moved + 1 if moved else 0
+        self._reference = self._reference + min(1.0, (now_ns - heard_ns) / _RECENT_NS) * (arm - self._reference)

@@ -1,11 +1,14 @@
 """Who may move the arm: the table of modes, and the machine that runs on it."""
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from f1_ros.cli.modes import as_markdown
 from f1_ros.control.arbiter import ASK, TRANSITIONS, Arbiter, Cause, Event, Guard, Mode
 
 WRONG = (Cause.TRACKING, "off by 1 rad")
@@ -30,6 +33,19 @@ def arbiter_in(mode: Mode) -> Arbiter:
 
 def happen(arbiter: Arbiter, event: Event, obstacle=lambda guard: ""):
     return arbiter.happened(() if event is Event.CAUSE else {event}, obstacle, WRONG if event is Event.CAUSE else None)
+
+
+def test_the_document_shows_the_table() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "safety.md").read_text()
+    shown = re.search(r"<!-- f1-ros robot modes -->\n\n(.*?)\n<!-- end -->", document, re.DOTALL)
+    assert shown is not None
+    assert shown[1] == as_markdown()
+    for row in TRANSITIONS:
+        assert (
+            f"| {row.start.name} | {row.event.value} | {row.guard.value} | {row.end.name} | {row.priority} |"
+            in shown[1]
+        )
+        assert re.search(rf"^ +{row.start.name} --> {row.end.name}: .*{row.event.value}", shown[1], re.MULTILINE)
 
 
 def test_it_starts_in_hold() -> None:

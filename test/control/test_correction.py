@@ -144,6 +144,10 @@ def test_a_leader_that_sags_slowly_slips_once_or_follows_the_arm_is_not_being_to
         rig.teleop(rig.controller.commanded)
         assert rig.tick().mode is Mode.POLICY
     assert np.abs(rig.arm - READY).max() > 0.2
+    for k in range(10):  # until someone holds it back
+        rig.teleop(rig.controller.commanded - 0.03 * k)
+        rig.tick()
+    assert rig.controller.mode is Mode.CORRECTION
 
 
 def test_a_leader_that_is_put_down_after_the_hand_back_does_not_take_over_again() -> None:
