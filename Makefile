@@ -57,6 +57,7 @@ bench: setup
 	$(BIN)/python bench/training.py
 	$(BIN)/python bench/synchroniser.py
 	$(BIN)/python bench/limits.py
+	$(BIN)/python bench/switches.py
 
 libero: $(LIBERO_VENV)/.installed
 

@@ -12,7 +12,9 @@ them is a process of its own, so that neither images nor inference can make a co
 from __future__ import annotations
 
 import math
+import os
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
@@ -26,6 +28,9 @@ Parameter = bool | int | float | str
 
 SHIPPED_POLICY = "f1_belt"
 NO_POLICY = "none"
+EXPERT = "expert"
+DEVICES = ("gamepad", "spacemouse", "keyboard")
+"""What a person can move the arm with through `teleop_node`."""
 
 
 class OnExit(Enum):
@@ -94,16 +99,18 @@ class Argument:
         type: bool, int, float or str.
         default: default value as text.
         help: one line, with the unit.
+        alone: on the command line, the value if the argument is given without one; empty: it needs one.
     """
 
     name: str
     type: type
     default: str
     help: str
+    alone: str = ""
 
 
-def _argument(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _argument(default: Any, text: str, alone: str = "") -> Any:
+    return field(default=default, metadata={"help": text, "alone": alone})
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,12 @@ class FrankaOptions:
     control_rate: float = _argument(0.0, "commands per second, Hz; 0: the profile's")
     policy_rate: float = _argument(0.0, "inferences per second at most, Hz; 0: as fast as the policy can")
     seed: int = _argument(0, "seed of the simulation and of the policy's random draws")
-    teleop: bool = _argument(False, "with sim: start the scripted expert as the teleoperator")
+    teleop: str = _argument(
+        "",
+        "what a person moves the arm with: gamepad, spacemouse or keyboard; with sim also expert, a scripted "
+        "teleoperator; empty: nothing, or a leader arm's own driver",
+        alone=EXPERT,
+    )
     belt_speed: float = _argument(0.15, "with sim: speed of the belt, m/s; negative: the other way")
     real_time_factor: float = _argument(1.0, "with sim: simulated seconds per second")
     renderer: str = _argument("ray", "with sim: camera renderer: ray, which policies are trained on, egl or auto")
@@ -153,9 +165,14 @@ class FrankaOptions:
                 "Give the policy's directory (it holds policy.json and model.safetensors).",
             ),
             (
-                self.sim or not (self.teleop or self.view),
-                "teleop and view need the simulation",
-                "Add sim (sim:=true or --sim), or start the real leader arm's own driver.",
+                self.teleop in ("", EXPERT, *DEVICES),
+                f"teleop is '{self.teleop}'",
+                f"Choose {', '.join((*DEVICES, EXPERT))}, or leave it out.",
+            ),
+            (
+                self.sim or not (self.teleop == EXPERT or self.view),
+                f"teleop {EXPERT} and view need the simulation",
+                "Add sim (sim:=true or --sim), or use a device, or start the real leader arm's own driver.",
             ),
             (
                 self.mode != "policy" or self.policy_dir is not None,
@@ -185,6 +202,7 @@ class FrankaOptions:
                 type(f.default),
                 str(f.default).lower() if type(f.default) is bool else str(f.default),
                 str(f.metadata["help"]),
+                str(f.metadata["alone"]),
             )
             for f in fields(cls)
         )
@@ -241,7 +259,9 @@ def franka(options: FrankaOptions) -> BringUp:
     )
     if options.policy_dir is not None:
         processes += _perception(options, options.policy_dir, clock)
-    if options.teleop:
+    if options.teleop in DEVICES:
+        processes.append(_device(options))
+    elif options.teleop:
         processes.append(
             ProcessSpec(
                 name="expert_node",
@@ -254,6 +274,20 @@ def franka(options: FrankaOptions) -> BringUp:
     if options.record:
         processes.append(_recorder(options, clock))
     return BringUp("franka", tuple(processes))
+
+
+def _device(options: FrankaOptions) -> ProcessSpec:
+    parameters: dict[str, Parameter] = {"profile": options.profile, "device": options.teleop}
+    if options.teleop == "keyboard":
+        # The processes of a system lead groups of their own: none of them has the terminal.
+        parameters["terminal"] = os.ttyname(sys.stdin.fileno()) if sys.stdin is not None and sys.stdin.isatty() else ""
+    return ProcessSpec(
+        name="teleop_node",
+        executable="teleop_node",
+        on_exit=OnExit.KEEP_OTHERS,
+        role=f"teleoperation by {options.teleop}",
+        parameters=parameters,  # it goes by the stamps of what it hears
+    )
 
 
 def _recorder(options: FrankaOptions, clock: dict[str, Parameter]) -> ProcessSpec:

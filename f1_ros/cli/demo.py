@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from f1_ros.bringup import BringUp, FrankaOptions, franka
+from f1_ros.bringup import EXPERT, BringUp, FrankaOptions, franka
 from f1_ros.cli.recording import Recording, figures
 from f1_ros.cli.report import Report
 from f1_ros.errors import BringUpError, ConfigError
@@ -135,7 +135,7 @@ def describe(options: DemoOptions) -> BringUp:
         FrankaOptions(
             sim=True,
             policy=str(options.policy),
-            teleop=True,
+            teleop=EXPERT,
             seed=options.seed,
             belt_speed=options.belt_speed,
             real_time_factor=options.real_time_factor,

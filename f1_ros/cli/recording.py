@@ -19,7 +19,7 @@ class StatusSample:
 
     Attributes:
         time_ns: stamp on the ROS clock, ns.
-        mode: "HOLD", "TELEOP", "POLICY" or "FAULT".
+        mode: "HOLD", "TELEOP", "POLICY", "CORRECTION" or "FAULT".
         source: what the last command came from.
         reason: why the arm is held; empty when it is not.
         period_s: control period asked for, s.

@@ -1,4 +1,4 @@
-"""`f1-ros robot`: robot profiles."""
+"""`f1-ros robot`: robot profiles, and the modes of control."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `robot check`."""
-    robot = subparsers.add_parser("robot", help="check robot profiles")
+    """Add `robot check` and `robot modes`."""
+    robot = subparsers.add_parser("robot", help="check robot profiles; show the modes of control")
     commands = robot.add_subparsers(metavar="COMMAND", required=True)
     check = commands.add_parser(
         "check",
@@ -17,6 +17,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     check.add_argument("profile", metavar="FILE", help="a profile's YAML file, or a name in config/robots")
     check.add_argument("--json", metavar="FILE", help="write the findings to this file, too")
     check.set_defaults(run=run_check)
+    modes = commands.add_parser(
+        "modes",
+        help="show which mode of control may follow which, and why",
+        description="Print the arbiter's state machine in Markdown: a diagram (mermaid) and its table.",
+    )
+    modes.set_defaults(run=run_modes)
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -60,3 +66,11 @@ def run_check(args: argparse.Namespace) -> int:
     print(f"{path}: {'can be used' if report.ok else 'cannot be used yet'}")
     report.write(args.json)
     return report.exit_status
+
+
+def run_modes(args: argparse.Namespace) -> int:
+    """Print the state machine."""
+    from f1_ros.cli.modes import as_markdown
+
+    print(as_markdown(), end="")
+    return 0

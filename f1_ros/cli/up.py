@@ -61,8 +61,16 @@ def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:
     if argument.type is bool:
         parser.add_argument(flag, action="store_const", const="true", help=argument.help)
     else:
-        shown = f" (default {argument.default})" if argument.default else ""
-        parser.add_argument(flag, metavar=argument.type.__name__.upper(), help=argument.help + shown)
+        default = f"default {argument.default}" if argument.default else ""
+        alone = f"without a value: {argument.alone}" if argument.alone else ""
+        shown = f" ({default or alone})" if default or alone else ""
+        parser.add_argument(
+            flag,
+            metavar=argument.type.__name__.upper(),
+            help=argument.help + shown,
+            nargs="?" if argument.alone else None,
+            const=argument.alone or None,
+        )
 
 
 def discovery(args: argparse.Namespace) -> dict[str, str]:

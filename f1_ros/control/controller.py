@@ -12,16 +12,16 @@ tick must be kept apart by one lock.
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from f1_ros.control.arbiter import Arbiter, Cause, Mode, ModeReply
+from f1_ros.control.arbiter import Arbiter, Cause, Event, Mode, ModeLog, ModeReply, Obstacle, Problem
 from f1_ros.control.chunk import ActionChunk
+from f1_ros.control.device import OUT_OF_RANGE, Refusal, TeleopDevice
 from f1_ros.control.gripper import GripperGate
 from f1_ros.control.leader import LeaderFollower
 from f1_ros.control.limits import LimitedStep, Limiter
@@ -32,8 +32,6 @@ from f1_ros.robots.profile import RobotProfile
 
 Array = NDArray[np.float64]
 
-# A target this far outside the position limits is no overshoot of a policy but another unit or another robot.
-_OUT_OF_RANGE = 0.5
 # On leaving FAULT at rest the command starts from the measured joints if these are further away from it (rad).
 _REANCHOR = 0.05
 # Time that goes back by more than this has been reset; by less, it has been corrected.
@@ -51,7 +49,7 @@ class Command:
         velocity: (joints,) rad/s.
         grippers: widths to command now by gripper name, m; empty in most ticks (grippers are told on change).
         mode: the mode in force.
-        source: what the command came from: hold, teleop, policy, or in FAULT the profile's safe action.
+        source: what the command came from, see `Mode.source`.
         limited: the limiter changed the command.
         reason: why the arm is held or slowed; empty while it follows its source.
     """
@@ -94,14 +92,14 @@ class Controller:
         self._gates = {g.name: GripperGate(g) for g in profile.grippers}
         self._arbiter = Arbiter()
         self._measured = MeasuredState(profile.joints)
-        self._watch = Watch(profile, self._measured)
+        self._device = TeleopDevice(profile)
+        self._watch = Watch(profile, self._measured, self._device)
         self._pending: deque[ActionChunk] = deque(maxlen=_PENDING)
         self._counts: Counter[str] = Counter()
         self._anchored = False
         self._now_ns: int | None = None
         self._mode_ns = 0
-        self._teleop_stamp_ns = 0
-        self._teleop_grippers: dict[str, float] = {}
+        self._modes = ModeLog()
         self._first_command_of: int | None = None
         self._camera_to_command_ns = 0
         self._reason = "waiting for the first joint state"
@@ -117,6 +115,16 @@ class Controller:
     def mode_ns(self) -> int:
         """When the mode in force came into force, ns; 0 if it has been since the start."""
         return self._mode_ns
+
+    @property
+    def mode_event(self) -> str:
+        """What led to the mode in force, in words; empty at the start."""
+        return "" if self._arbiter.event is None else self._arbiter.event.value
+
+    @property
+    def recent_modes(self) -> tuple[tuple[Mode, int], ...]:
+        """The last modes of commands, see `ModeLog.recent`."""
+        return self._modes.recent
 
     @property
     def reason(self) -> str:
@@ -163,9 +171,9 @@ class Controller:
         """Counts since the start: ticks, limited, chunks, dropped (steps), rejected, and each cause of the last.
 
         `limited_by_lead` and `limited_by_workspace` are ticks in which the command waited for a joint that lags behind,
-        or was kept from leaving the workspace.
+        or was kept from leaving the workspace. `mode_changes` are those that a command shows.
         The causes: `rejected_chunk_*` (see PushOutcome; `superseded`: newer ones came before a tick) and
-        `rejected_teleop_*` (which add up to `rejected`), `rejected_state` and `fault_*`.
+        `rejected_teleop_*` (see Refusal), which add up to `rejected`; `rejected_state` and `fault_*`.
         """
         timeline = self._timeline.counters
         causes = Counter({name: n for name, n in self._counts.items() if name.startswith("rejected_")})
@@ -182,6 +190,7 @@ class Controller:
             "rejected": causes.total(),
             "rejected_state": state,
             "clock_resets": self._counts["clock_resets"],
+            "mode_changes": self._modes.changes,
             **causes,
             **{f"fault_{name}": n for name, n in self._arbiter.faults.items()},
         }
@@ -204,11 +213,11 @@ class Controller:
         """An action chunk has arrived; it takes effect with the next tick, if POLICY is in force."""
         if chunk.robot == self.profile.name and chunk.joint_names == self.profile.action_names:
             arm = chunk.positions[:, self._arm_columns]
-            if (arm < self._lower - _OUT_OF_RANGE).any() or (arm > self._upper + _OUT_OF_RANGE).any():
+            if (arm < self._lower - OUT_OF_RANGE).any() or (arm > self._upper + OUT_OF_RANGE).any():
                 self._counts["rejected_chunk_out_of_range"] += 1
                 return
             if self.mode is not Mode.POLICY:
-                self._watch.heard(Mode.POLICY, now_ns)
+                self._watch.heard_chunk(now_ns)
         if self.mode is Mode.POLICY:
             self._counts["rejected_chunk_superseded"] += len(self._pending) == _PENDING
             self._pending.append(chunk)
@@ -221,7 +230,7 @@ class Controller:
             detail: what is wrong with it, for people.
         """
         self._counts[f"rejected_{'chunk' if source is Mode.POLICY else 'teleop'}_invalid"] += 1
-        if self.mode is source:
+        if self.mode is source or (source.follows_device and self.mode.follows_device):
             self._fault(Cause.NAN_COMMAND, detail)
 
     def on_rival(self, detail: str) -> None:
@@ -229,36 +238,24 @@ class Controller:
         self._fault(Cause.RIVAL, detail)
 
     def on_teleop(self, names: Sequence[str], positions: Sequence[float], now_ns: int, stamp_ns: int = 0) -> None:
-        """A leader arm's message has arrived: all arm joints (rad) and any grippers (m of width), by name.
-
-        Args:
-            names: joint and gripper names.
-            positions: one for each name.
-            now_ns: time of arrival, ns.
-            stamp_ns: header stamp, ns; 0 if it has none. Older ones than the last, or than the timeout, are refused.
-        """
-        values = dict(zip(names, positions, strict=False))
-        grippers = {name: float(values[name]) for name in self._gates if name in values}
-        if len(names) != len(positions) or any(joint not in values for joint in self.profile.joints):
-            self._counts["rejected_teleop_joints"] += 1
-            return
-        arm = np.array([values[joint] for joint in self.profile.joints], dtype=np.float64)
-        if not (np.isfinite(arm).all() and all(map(math.isfinite, grippers.values()))):
+        """The teleoperation device's message has arrived, see `TeleopDevice.take`; NaN is a FAULT if it is followed."""
+        refusal = self._device.take(names, positions, now_ns, stamp_ns)
+        position = self._device.position
+        if refusal is Refusal.INVALID:
             self.on_invalid_command(Mode.TELEOP, "the leader arm's message holds NaN or infinity")
-        elif stamp_ns and (stamp_ns <= self._teleop_stamp_ns or now_ns - stamp_ns > self.profile.timeouts.teleop * 1e9):
-            self._counts["rejected_teleop_old"] += 1
-        elif (arm < self._lower - _OUT_OF_RANGE).any() or (arm > self._upper + _OUT_OF_RANGE).any():
-            self._counts["rejected_teleop_out_of_range"] += 1
-        else:
-            self._leader.message(arm, now_ns)
-            self._teleop_grippers = grippers
-            self._teleop_stamp_ns = stamp_ns
-            self._watch.heard(Mode.TELEOP, now_ns)
+        elif refusal is not None:
+            self._counts[f"rejected_teleop_{refusal.value}"] += 1
+        elif position is not None:
+            self._leader.message(position, now_ns)
+
+    def on_deadman(self, held: bool, now_ns: int, stamp_ns: int = 0) -> None:
+        """The device's deadman, or a pedal, has said whether it is held; it takes effect with the next tick."""
+        self._device.on_deadman(held, now_ns, stamp_ns)
 
     def request_mode(self, mode: Mode, now_ns: int) -> ModeReply:
         """Someone asks for a mode. Refused, with the reason and a remedy, while something stands against it."""
         before = self.mode
-        reply = self._arbiter.request(mode, self._watch.obstacle(before, mode, now_ns))
+        reply = self._arbiter.request(mode, self._obstacle(now_ns))
         if self.mode is not before:
             self._entered(before, now_ns)
         return reply
@@ -286,9 +283,7 @@ class Controller:
             self._anchored = True
         elif not sending and self.mode in (Mode.HOLD, Mode.FAULT) and self._measured.finite:
             self._limiter.reset(self._measured.position)
-        problem = self._watch.problem(self.mode, self._limiter.position, now_ns)
-        if problem is not None:
-            self._fault(*problem)
+        self._happened(self._noticed(), self._watch.problem(self.mode, self._limiter.position, now_ns))
         step, grippers, reason = self._follow(now_ns)
         if step.refused:
             self._fault(Cause.NAN_COMMAND, f"the {self.mode.name.lower()} target is not finite")
@@ -301,25 +296,25 @@ class Controller:
         self._counts["limited"] += step.limited
         self._counts["limited_by_lead"] += step.by_lead
         self._counts["limited_by_workspace"] += step.by_workspace
+        self._modes.note(self.mode, now_ns)
         return Command(
             position=step.position,
             velocity=step.velocity,
             grippers=grippers,
             mode=self.mode,
-            source=self.profile.safe_action if self.mode is Mode.FAULT else self.mode.name.lower(),
+            source=self.mode.source(self.profile.safe_action),
             limited=step.limited,
             reason=reason,
         )
 
     def _follow(self, now_ns: int) -> tuple[LimitedStep, dict[str, float], str]:
         end_ns = now_ns + self.period_ns
-        if self.mode is Mode.TELEOP:
+        if self.mode.follows_device:
             target = self._leader.target(end_ns)
             if target is not None:
-                if not self._leader.aligned:  # the gripper waits as well: it may hold something
-                    reason = f"approaching the leader, {self._leader.distance:.2f} rad away"
-                    return self._step(*target), {}, reason
-                return self._step(*target), self._gated(self._teleop_grippers, now_ns), ""
+                # Until the leader is aligned the gripper waits as well: it may hold something.
+                grippers = self._gated(self._device.grippers, now_ns) if self._leader.aligned else {}
+                return self._step(*target), grippers, self._leader.waits_for
             return self._limiter.brake(), {}, "waiting for the leader's first message"
         if self.mode is Mode.POLICY:
             self._take_chunks(now_ns)
@@ -348,7 +343,7 @@ class Controller:
             chunk = self._pending.popleft()
             position[self._arm_columns], velocity[self._arm_columns] = self._limiter.position, self._limiter.velocity
             if self._timeline.push(chunk, now_ns, position, velocity) is PushOutcome.ACCEPTED:
-                self._watch.heard(Mode.POLICY, now_ns)
+                self._watch.heard_chunk(now_ns)
 
     def _gated(self, widths: Mapping[str, float], now_ns: int) -> dict[str, float]:
         sent = {name: self._gates[name].update(width, now_ns) for name, width in widths.items()}
@@ -356,18 +351,33 @@ class Controller:
 
     # -- changes of mode ----------------------------------------------------------------------------------------------
 
+    def _obstacle(self, now_ns: int) -> Obstacle:
+        return lambda guard: self._watch.obstacle(guard, now_ns)
+
+    def _noticed(self) -> Collection[Event]:
+        """What the person's hands do, as far as it may change the mode in force."""
+        if self.mode.follows_device and self._device.released:
+            return (Event.RELEASED,)
+        if self.mode is Mode.POLICY and self._device.touched(self._limiter.position, self._now_ns or 0):
+            return (Event.TOUCHED,)
+        return ()
+
+    def _happened(self, events: Collection[Event], problem: Problem | None = None) -> None:
+        before, now_ns = self.mode, self._now_ns or 0
+        if self._arbiter.happened(events, self._obstacle(now_ns), problem) is not None:
+            self._entered(before, now_ns)
+
     def _fault(self, cause: Cause, detail: str) -> None:
-        before = self.mode
-        self._arbiter.fault(cause, detail)
-        if before is not Mode.FAULT:
-            self._entered(before, self._now_ns or 0)
+        self._happened((), (cause, detail))
 
     def _entered(self, before: Mode, now_ns: int) -> None:
         self._mode_ns = now_ns
         self._watch.entered(now_ns)
         self._drop_pending()
         self._timeline.clear(epoch_ns=now_ns)
-        if self.mode is Mode.TELEOP:
+        if self.mode is Mode.POLICY:
+            self._device.policy_begins(now_ns)
+        elif self.mode.follows_device and not before.follows_device:
             self._leader.engage(self._limiter.position, self._limiter.velocity)
         elif before is Mode.FAULT and self._anchored:
             # Of an arm that still brakes the measurement lags behind; one at rest elsewhere has been moved by others.
@@ -382,14 +392,16 @@ class Controller:
     def _restart(self) -> None:
         # The clock went back: simulation was reset. No stamp from before means anything, nor does where the arm was.
         # FAULT stays: it is left by a request only.
-        self._arbiter.request(Mode.HOLD if self.mode is not Mode.FAULT else Mode.FAULT)
+        self._arbiter.happened((Event.CLOCK_BACK,))
         self._measured.forget()
         self._watch.forget()
+        self._device.forget()
         self._leader.release()
         self._timeline.clear()
         self._drop_pending()
         self._anchored = False
-        self._mode_ns = self._teleop_stamp_ns = 0
+        self._mode_ns = 0
+        self._modes.restart(self.mode)
         for gate in self._gates.values():
             gate.forget()
         self._counts["clock_resets"] += 1

@@ -2,7 +2,8 @@
 
 A leader sends positions at its own rate, with jitter. Each message is a point to be reached one message interval
 later, on a straight line from where the target is: the cost is that one interval of lag. A leader that stands far from
-the arm is not jumped to: the arm approaches it at the profile's reduced velocity, then blends into following it.
+the arm is not jumped to. By the profile's `hand_over`, the arm approaches it at a reduced velocity, or brakes and waits
+until the person has brought the leader to it; then it blends into following it.
 """
 
 from __future__ import annotations
@@ -56,9 +57,13 @@ class LeaderFollower:
         return self._aligned
 
     @property
-    def distance(self) -> float:
-        """Largest distance between arm and leader in the approach, rad; 0 once aligned."""
-        return 0.0 if self._aligned else self._distance
+    def waits_for(self) -> str:
+        """What the hand-over waits for, in words for people; empty once aligned."""
+        if self._aligned or self._last is None:
+            return ""
+        if self._teleop.hand_over == "wait":
+            return f"waiting for the leader to be brought to the arm, {self._distance:.2f} rad away"
+        return f"approaching the leader, {self._distance:.2f} rad away"
 
     def message(self, position: Array, now_ns: int) -> None:
         """Take the leader's position, (joints,) finite rad, on its arrival."""
@@ -80,7 +85,8 @@ class LeaderFollower:
 
     def engage(self, position: Array, velocity: Array) -> None:
         """Start from where the arm is commanded to be: (joints,) rad and rad/s."""
-        self._approach = self._brisk if (np.abs(velocity) > self._slow_velocity).any() else self._slow
+        at_speed = (np.abs(velocity) > self._slow_velocity).any()
+        self._approach = self._brisk if at_speed or self._teleop.hand_over == "wait" else self._slow
         self._approach.reset(position, velocity)
         self._engaged, self._aligned, self._aligned_ns, self._last = True, False, None, None
 
@@ -116,6 +122,9 @@ class LeaderFollower:
         return slow + weight * gap, slow_velocity + weight * (velocity - slow_velocity) + rate * gap
 
     def _approached(self, leader: Array, velocity: Array) -> tuple[Array, Array]:
+        if self._teleop.hand_over == "wait":
+            step = self._brisk.brake()
+            return step.position, step.velocity
         step = self._approach.step(leader, velocity)
         if self._approach is self._brisk and (np.abs(step.velocity) <= self._slow_velocity).all():
             self._approach = self._slow

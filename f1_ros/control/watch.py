@@ -5,16 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from f1_ros.control.arbiter import Cause, Mode
+from f1_ros.control.arbiter import Cause, Guard, Mode, Problem
+from f1_ros.control.device import TeleopDevice
 from f1_ros.control.measured import MeasuredState
 from f1_ros.robots.profile import RobotProfile
 
 Array = NDArray[np.float64]
 
-_WHAT = {Mode.TELEOP: "leader arm's message", Mode.POLICY: "usable action chunk"}
 # A command that waits for its joint for longer than this (s) has a joint that does not follow, not one that lags.
 _WAITS_S = 0.5
-_SILENT = {Mode.TELEOP: Cause.TELEOP_SILENT, Mode.POLICY: Cause.POLICY_SILENT}
 
 
 class Watch:
@@ -23,19 +22,20 @@ class Watch:
     Args:
         profile: its timeouts and its largest tracking error are what counts as lost.
         measured: the arm's measured state.
+        device: the teleoperation device.
     """
 
-    def __init__(self, profile: RobotProfile, measured: MeasuredState) -> None:
+    def __init__(self, profile: RobotProfile, measured: MeasuredState, device: TeleopDevice) -> None:
         self._profile = profile
         self._measured = measured
-        self._timeouts = {Mode.TELEOP: profile.timeouts.teleop, Mode.POLICY: profile.timeouts.policy}
-        self._heard_ns: dict[Mode, int] = {}
+        self._device = device
+        self._chunk_ns: int | None = None
         self._since_ns = 0
         self._waits_since_ns: int | None = None
 
-    def heard(self, source: Mode, now_ns: int) -> None:
-        """A usable message of TELEOP or POLICY has arrived."""
-        self._heard_ns[source] = now_ns
+    def heard_chunk(self, now_ns: int) -> None:
+        """A usable action chunk has arrived."""
+        self._chunk_ns = now_ns
 
     def entered(self, now_ns: int) -> None:
         """A mode has been entered: its source has its timeout from now on."""
@@ -51,11 +51,11 @@ class Watch:
 
     def forget(self) -> None:
         """Know nothing again, as at the start."""
-        self._heard_ns.clear()
+        self._chunk_ns = None
         self._since_ns = 0
         self._waits_since_ns = None
 
-    def problem(self, mode: Mode, commanded: Array, now_ns: int) -> tuple[Cause, str] | None:
+    def problem(self, mode: Mode, commanded: Array, now_ns: int) -> Problem | None:
         """What makes the mode in force impossible, or None.
 
         Args:
@@ -73,32 +73,37 @@ class Watch:
             return Cause.TRACKING, f"{joint} is {error[worst]:.2f} rad from its command (max_tracking_error {most:g})"
         if self._waits_since_ns is not None and now_ns - self._waits_since_ns > _WAITS_S * 1e9:
             return Cause.TRACKING, f"{joint} does not follow: its command has waited for it for {_WAITS_S:g} s"
-        if mode in _SILENT:
-            timeout = self._timeouts[mode]
-            if now_ns - max(self._heard_ns.get(mode, 0), self._since_ns) > timeout * 1e9:
-                return _SILENT[mode], f"no {_WHAT[mode]} for {timeout:g} s"
+        if mode is Mode.POLICY and self._no_chunk(now_ns, self._since_ns):
+            return Cause.POLICY_SILENT, f"no usable action chunk for {self._profile.timeouts.policy:g} s"
+        if mode.follows_device and (silent := self._device.silent(now_ns, self._since_ns)):
+            return Cause.TELEOP_SILENT, silent
         return None
 
-    def obstacle(self, current: Mode, wanted: Mode, now_ns: int) -> str:
-        """What stands against a request for a mode, with the remedy; empty if nothing does.
+    def obstacle(self, guard: Guard, now_ns: int) -> str:
+        """What stands against a guard now, with the remedy; empty if it holds.
 
         A source that fell silent is none against leaving FAULT: HOLD needs no source.
         """
-        if wanted is Mode.FAULT or (wanted is Mode.HOLD and current is not Mode.FAULT):
+        if guard is Guard.ALWAYS:
             return ""
         if self._measured.known:
             lost = self._state_problem(now_ns)
             if lost is not None:
                 return f"{lost[1]}. Remedy: see that the robot's driver runs and publishes its joint state."
-        elif wanted is not Mode.HOLD:
+        elif guard is not Guard.ARM:
             return "No joint state yet. Remedy: start the robot's driver, and check the profile's state topics."
-        if wanted in _SILENT:
-            timeout, heard_ns = self._timeouts[wanted], self._heard_ns.get(wanted)
-            if heard_ns is None or now_ns - heard_ns > timeout * 1e9:
-                return f"No {_WHAT[wanted]} in the last {timeout:g} s. Remedy: start its node, then ask again."
+        if guard is Guard.DEVICE:
+            return self._device.obstacle(now_ns)
+        if guard is Guard.POLICY and self._no_chunk(now_ns, None):
+            timeout = self._profile.timeouts.policy
+            return f"No usable action chunk in the last {timeout:g} s. Remedy: start its node, then ask again."
         return ""
 
-    def _state_problem(self, now_ns: int) -> tuple[Cause, str] | None:
+    def _no_chunk(self, now_ns: int, since_ns: int | None) -> bool:
+        known = [ns for ns in (self._chunk_ns, since_ns) if ns is not None]
+        return not known or now_ns - max(known) > self._profile.timeouts.policy * 1e9
+
+    def _state_problem(self, now_ns: int) -> Problem | None:
         if not self._measured.finite:
             return Cause.NAN_STATE, "the joint state holds NaN or infinity"
         timeout = self._profile.timeouts.joint_state

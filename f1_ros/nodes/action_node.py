@@ -16,9 +16,10 @@ import time
 import traceback
 from array import array
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from f1_msgs.msg import ActionChunk as ActionChunkMsg
-from f1_msgs.msg import ControlStatus
+from f1_msgs.msg import ControlStatus, Deadman
 from f1_msgs.srv import SetMode
 from rclpy.clock import Clock, ClockType
 from rclpy.publisher import Publisher
@@ -87,7 +88,7 @@ class ActionNode(ManagedNode):
         self._diagnostics: Diagnostics | None = None
         self._loop_thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self._polled: list[PolledSubscription[JointState] | PolledSimClock] = []
+        self._polled: list[PolledSubscription[Any] | PolledSimClock] = []
         self._grippers: dict[str, GripperClient] = {}
         self._commands: dict[str, tuple[Publisher, JointState]] = {}
         self._undo: list[Callable[[], object]] = []
@@ -122,7 +123,8 @@ class ActionNode(ManagedNode):
         self._arm_states = [PolledSubscription(self, JointState, arm.state.topic) for arm in profile.arms]
         self._gripper_states = [(g.name, PolledSubscription(self, JointState, g.state.topic)) for g in profile.grippers]
         self._leader = PolledSubscription(self, JointState, "teleop/joint_command")
-        self._polled = [*self._arm_states, *(p for _, p in self._gripper_states), self._leader]
+        self._deadman = PolledSubscription(self, Deadman, "teleop/deadman", COMMAND)
+        self._polled = [*self._arm_states, *(p for _, p in self._gripper_states), self._leader, self._deadman]
         self._polled += [self._sim_clock] if self._sim_clock else []
         self._grippers = {g.name: GripperClient(self, g.name, g.command.action, diagnostics) for g in profile.grippers}
         self._report = ControlReport(profile, self._controller, self._loop)
@@ -212,6 +214,8 @@ class ActionNode(ManagedNode):
                 width = self._adapter.gripper_width(name, msg.name, msg.position)
                 if width is not None:
                     self._widths[name] = (width, now_ns)
+        if (deadman := self._deadman.newest()) is not None:
+            controller.on_deadman(deadman.held, now_ns, to_ns(deadman.header.stamp))
         if (msg := self._leader.newest()) is not None:
             controller.on_teleop(msg.name, msg.position, now_ns, to_ns(msg.header.stamp))
 
@@ -244,7 +248,8 @@ class ActionNode(ManagedNode):
             response.message = "The node is not active. Remedy: activate it."
             return response
         if request.mode not in set(Mode):
-            response.message = f"There is no mode {request.mode}. Remedy: use 0 HOLD, 1 TELEOP, 2 POLICY or 3 FAULT."
+            known = ", ".join(f"{mode.value} {mode.name}" for mode in Mode)
+            response.message = f"There is no mode {request.mode}. Remedy: use one of {known}."
             response.mode = self._controller.mode
             return response
         self._wanted_mode = None
@@ -253,7 +258,7 @@ class ActionNode(ManagedNode):
 
     def _request(self, mode: Mode) -> tuple[bool, str, int]:
         leaves_fault = mode is Mode.HOLD and self._controller.mode is Mode.FAULT
-        if (mode in (Mode.TELEOP, Mode.POLICY) and not self._commands) or (leaves_fault and self._rivals):
+        if (mode not in (Mode.HOLD, Mode.FAULT) and not self._commands) or (leaves_fault and self._rivals):
             remedy = "end the other node, then ask again." if self._rivals else "ask again in a second."
             return False, f"{self._silence_reason()} Remedy: {remedy}", self._controller.mode
         with self._lock:

@@ -19,6 +19,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 
 from f1_ros.cli.recording import Array, CubeCounts, Picture, Recording, StatusSample
+from f1_ros.control.arbiter import Mode
 from f1_ros.engine.policy import load_policy_file
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.nodes.conversions import to_ns
@@ -28,12 +29,7 @@ from f1_ros.observe.images import to_rgb
 from f1_ros.observe.preprocess import history_frame
 from f1_ros.robots.profile import RobotProfile, load_profile
 
-MODES = {
-    int(ControlStatus.HOLD): "HOLD",
-    int(ControlStatus.TELEOP): "TELEOP",
-    int(ControlStatus.POLICY): "POLICY",
-    int(ControlStatus.FAULT): "FAULT",
-}
+MODES = {mode.value: mode.name for mode in Mode}
 NUMBERS = {name: number for number, name in MODES.items()}
 
 

@@ -29,6 +29,7 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
+from f1_ros.control.arbiter import Mode
 from f1_ros.data.live.inputs import STATUS
 from f1_ros.data.live.messages import CameraFrame, CommandSample, ControlSample, JointSample
 from f1_ros.data.live.recorder import LiveRecorder
@@ -274,7 +275,8 @@ class RecorderNode(ManagedNode):
         recorder.take(topic, to_ns(msg.header.stamp), CommandSample(topic, msg.name, msg.position))
 
     def _on_status(self, recorder: LiveRecorder, msg: ControlStatus, received_ns: int) -> None:
-        if msg.header.frame_id == self._profile.name:
+        known = 0 < len(msg.recent_modes) == len(msg.recent_mode_stamps) and set(msg.recent_modes) <= set(Mode)
+        if msg.header.frame_id == self._profile.name and known:
             recorder.take(STATUS, to_ns(msg.header.stamp), control_sample(msg))
 
     @staticmethod
@@ -356,10 +358,9 @@ class RecorderNode(ManagedNode):
 def control_sample(msg: ControlStatus) -> ControlSample:
     """What a recording needs of the control process's status."""
     named = zip(msg.gripper_names, msg.gripper_commanded, msg.gripper_commanded_stamps, strict=True)
+    modes = zip(msg.recent_modes, msg.recent_mode_stamps, strict=True)
     return ControlSample(
-        mode=int(msg.mode),
-        mode_ns=to_ns(msg.mode_stamp),
-        source=msg.source,
+        modes=tuple((Mode(mode), to_ns(since)) for mode, since in modes),
         period_ns=round(msg.period * SECOND_NS),
         widths={name: (float(width), to_ns(stamp)) for name, width, stamp in named},
     )

@@ -238,6 +238,7 @@ def _numbers(profile: RobotProfile) -> Iterator[Problem]:
         "teleop.aligned_within": (profile.teleop.aligned_within, 1e-4, 0.5, "rad"),
         "teleop.approach_velocity": (profile.teleop.approach_velocity, 1e-3, 1.0, "(a fraction)"),
         "teleop.approach_acceleration": (profile.teleop.approach_acceleration, 1e-3, 1.0, "(a fraction)"),
+        "teleop.override_motion": (profile.teleop.override_motion, 0.0, 1.0, "rad"),
     }
     for key, (value, low, high, unit) in ranges.items():
         if not low <= value <= high:

@@ -201,17 +201,27 @@ class Rates:
 
 @dataclass(frozen=True)
 class Teleop:
-    """How a leader arm takes over from where the arm is.
+    """How a teleoperation device takes over from where the arm is, and what lets it move the arm.
 
     Attributes:
-        aligned_within: the leader counts as aligned once every joint is this close to it, rad.
-        approach_velocity: fraction of the velocity limit used until then, in (0, 1].
-        approach_acceleration: fraction of the acceleration limit used until then, in (0, 1].
+        aligned_within: the device counts as aligned once every joint is this close to it, rad.
+        hand_over: what happens until then: `approach` moves the arm to it slowly; `wait` holds the arm until the person
+            has brought the device to the arm.
+        approach_velocity: fraction of the velocity limit used by `approach`, in (0, 1].
+        approach_acceleration: fraction of the acceleration limit used by `approach`, in (0, 1].
+        deadman: the device has a deadman: without its messages the arm does not follow it. A deadman that has been
+            heard of counts in any case.
+        override_motion: while POLICY is in force, moving the device by more than this takes over, rad; 0: never.
+        override_deadman: while POLICY is in force, pressing the deadman takes over.
     """
 
     aligned_within: float = 0.05
+    hand_over: Literal["approach", "wait"] = "approach"
     approach_velocity: float = 0.2
     approach_acceleration: float = 0.3
+    deadman: bool = False
+    override_motion: float = 0.0
+    override_deadman: bool = False
 
 
 @dataclass(frozen=True)
@@ -234,7 +244,7 @@ class RobotProfile:
             before it.
         scale: factor on velocity, acceleration and jerk limits, in (0, 1]; below 1 for a first bring-up.
         position_margin: distance kept from the position limits, rad.
-        teleop: how a leader arm takes over.
+        teleop: how a teleoperation device takes over.
         open: key -> why no source gives its value and how to find it.
     """
 

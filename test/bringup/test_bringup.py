@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f1_ros.bringup import BRINGUPS, BringUp, FrankaOptions, OnExit, ProcessSpec, franka
+from f1_ros.bringup import BRINGUPS, DEVICES, EXPERT, BringUp, FrankaOptions, OnExit, ProcessSpec, franka
 from f1_ros.cli.main import build_parser
 from f1_ros.errors import BringUpError
 
@@ -34,7 +34,7 @@ def test_the_real_robot_without_a_policy_is_the_action_node_alone() -> None:
 
 
 def test_the_whole_simulated_system(tmp_path: Path) -> None:
-    system = franka(FrankaOptions(sim=True, policy=str(tmp_path), teleop=True, instruction="pick", seed=3))
+    system = franka(FrankaOptions(sim=True, policy=str(tmp_path), teleop=EXPERT, instruction="pick", seed=3))
     assert executables(system) == ["sim_node", "action_node", "observation_node", "policy_node", "expert_node"]
     assert parameters(system, "policy_node")["instruction"] == "pick"
     assert parameters(system, "policy_node")["policy"] == str(tmp_path)
@@ -58,7 +58,7 @@ def test_observation_and_policy_can_share_a_process(tmp_path: Path) -> None:
 
 
 def test_commands_outlive_perception_and_nothing_outlives_the_commands(tmp_path: Path) -> None:
-    system = franka(FrankaOptions(sim=True, policy=str(tmp_path), teleop=True))
+    system = franka(FrankaOptions(sim=True, policy=str(tmp_path), teleop=EXPERT))
     ends = {process.name for process in system.processes if process.on_exit is OnExit.END_SYSTEM}
     assert ends == {"sim_node", "action_node"}
 
@@ -81,10 +81,26 @@ def test_a_recorder_comes_on_request_and_records_what_the_policy_sees(tmp_path: 
     assert [p.name for p in system.processes if p.on_exit is OnExit.END_SYSTEM] == ["sim_node", "action_node"]
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_person_can_move_the_real_arm_and_the_simulated_one(tmp_path: Path, device: str) -> None:
+    for sim in (True, False):
+        system = franka(FrankaOptions(sim=sim, policy="none", teleop=device))
+        assert executables(system) == ["sim_node"] * sim + ["action_node", "teleop_node"]
+        assert parameters(system, "teleop_node")["device"] == device
+        assert [p.name for p in system.processes if p.on_exit is OnExit.KEEP_OTHERS] == ["teleop_node"]
+
+
+def test_teleop_without_a_value_is_the_scripted_expert() -> None:
+    parse = build_parser().parse_args
+    assert parse(["up", "franka", "--sim", "--teleop", "--mode", "teleop"]).teleop == EXPERT
+    assert parse(["up", "franka", "--teleop", "gamepad"]).teleop == "gamepad"
+    assert parse(["up", "franka"]).teleop is None
+
+
 def test_every_executable_is_a_module_and_a_console_script() -> None:
     scripts = (REPO / "setup.py").read_text()
     apart, together = (
-        franka(FrankaOptions(sim=True, policy=str(REPO), teleop=True, one_process=one, record="x"))
+        franka(FrankaOptions(sim=True, policy=str(REPO), teleop=EXPERT, one_process=one, record="x"))
         for one in (False, True)
     )
     for process in (*apart.processes, *together.processes):
@@ -101,7 +117,8 @@ def test_every_executable_is_a_module_and_a_console_script() -> None:
         ({"control_rate": "-1"}, "control_rate is -1.0 Hz"),
         ({"speed": "1"}, "Unknown argument speed"),
         ({"policy": "/no/such/folder"}, "policy '/no/such/folder' is not a folder"),
-        ({"teleop": "true"}, "teleop and view need the simulation"),
+        ({"teleop": "true"}, "teleop is 'true'"),
+        ({"teleop": "expert"}, "teleop expert and view need the simulation"),
         ({"mode": "policy"}, "mode is 'policy' but no policy is given"),
         ({"mode": "fault"}, "mode is 'fault'"),
         ({"belt_speed": "3", "sim": "1"}, "belt_speed is 3.0 m/s"),

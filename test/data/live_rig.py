@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from f1_ros.control.arbiter import Mode
 from f1_ros.data.lerobot import LeRobotDataset
 from f1_ros.data.live.inputs import STATUS
 from f1_ros.data.live.messages import CameraFrame, CommandSample, ControlSample, JointSample, Message
@@ -28,7 +29,6 @@ STEP = 50 * MS
 PROFILE = load_profile("franka")
 ARM, HAND, TARGET = "/franka/joint_states", "/franka_gripper/joint_states", "/target_joint"
 JOINTS, FINGERS = list(PROFILE.joints), ["fr3_finger_joint1", "fr3_finger_joint2"]
-HOLD, TELEOP = 0, 1
 MODE_CHANGE, CLOSING = T0 + 700 * MS, T0 + 830 * MS
 Sent = tuple[str, int, Message]
 
@@ -44,9 +44,7 @@ def frame(camera: str, stamp: int, level: int) -> Sent:
 def status(stamp: int) -> Sent:
     changed, closed = stamp >= MODE_CHANGE, stamp >= CLOSING
     return STATUS, stamp, ControlSample(
-        mode=TELEOP if changed else HOLD,
-        mode_ns=MODE_CHANGE if changed else 0,
-        source="teleop" if changed else "hold",
+        modes=((Mode.HOLD, 0), (Mode.TELEOP, MODE_CHANGE)) if changed else ((Mode.HOLD, 0),),
         period_ns=10 * MS,
         widths={"gripper": (0.0, CLOSING) if closed else (math.nan, 0)},
     )  # fmt: skip

@@ -8,6 +8,7 @@ import random
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,19 +16,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live_rig import (
     CLOSING,
-    HOLD,
     MODE_CHANGE,
     MS,
     PROFILE,
     STEP,
     T0,
-    TELEOP,
     Rig,
     files,
     frame,
     tape,
 )
 
+from f1_ros.control.arbiter import Mode
+from f1_ros.data.live.messages import ControlSample
 from f1_ros.data.live.settings import RecorderSettings
 from f1_ros.engine.policy import load_spec
 from f1_ros.errors import ConfigError, DataError
@@ -57,10 +58,32 @@ def test_gripper_and_mode_change_at_the_instant_that_the_status_names_not_when_i
     assert rig.record(rig.begin(), 1200).sources == {"hold": 9, "teleop": 11}
     dataset = rig.close()
     ends = dataset.numbers(0, "f1.stamp") + STEP
-    assert dataset.numbers(0, "f1.mode").tolist() == [TELEOP if end >= MODE_CHANGE else HOLD for end in ends]
+    assert dataset.numbers(0, "f1.mode").tolist() == [Mode.TELEOP if end >= MODE_CHANGE else Mode.HOLD for end in ends]
     action, state = dataset.numbers(0, "action")[:, 7], dataset.numbers(0, "observation.state")[:, 7]
     # Before it is commanded for the first time, a gripper's target is where it is.
     np.testing.assert_allclose(action, np.where(ends >= CLOSING, 0.0, state), atol=1e-7)
+
+
+def test_a_correction_is_marked_from_its_first_frame_on_also_where_no_status_saw_it(rig: Rig) -> None:
+    # Statuses come at 560, 660, 760 ...: one correction lies between two of them.
+    changes = [(Mode.POLICY, 0)]
+    changes += [
+        (mode, T0 + ms * MS) for mode, ms in ((Mode.CORRECTION, 641), (Mode.POLICY, 659), (Mode.CORRECTION, 903))
+    ]
+
+    def seen(stamp: int, message: Any) -> Any:
+        if not isinstance(message, ControlSample):
+            return message
+        return dataclasses.replace(message, modes=tuple(change for change in changes if change[1] <= stamp))
+
+    messages = [(stream, stamp, seen(stamp, message)) for stream, stamp, message in tape()]
+    assert rig.record(rig.begin(messages=messages), 1200).sources == {"policy": 12, "teleop": 8}
+    dataset = rig.close()
+    ends = (dataset.numbers(0, "f1.stamp") + STEP - T0) // MS
+    corrected = ((ends >= 641) & (ends < 659)) | (ends >= 903)
+    assert corrected.sum() == 8
+    assert dataset.numbers(0, "f1.intervention").tolist() == corrected.astype(int).tolist()
+    assert dataset.numbers(0, "f1.mode").tolist() == [Mode.CORRECTION if c else Mode.POLICY for c in corrected]
 
 
 def test_a_policys_cameras_rate_and_words_are_recorded() -> None:

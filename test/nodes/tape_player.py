@@ -47,6 +47,8 @@ def status(stamp: int, shift: int) -> ControlStatus:
         mode=ControlStatus.TELEOP if changed else ControlStatus.HOLD,
         mode_stamp=to_time(shift + MODE_CHANGE if changed else 0),
         source="teleop" if changed else "hold",
+        recent_modes=[ControlStatus.HOLD, ControlStatus.TELEOP][: 1 + changed],
+        recent_mode_stamps=[to_time(0), to_time(shift + MODE_CHANGE)][: 1 + changed],
         period=0.01,
         gripper_names=["gripper"],
         gripper_commanded=[0.0 if closed else math.nan],

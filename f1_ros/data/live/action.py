@@ -2,8 +2,8 @@
 
 An arm's command says where the arm is to be at the end of the control period, so commands are points of a path at
 stamp + period; between two points the path is straight. Grippers are commanded on change: the last width holds. Their
-widths and the mode come from the control process's status, 10 times a second, with the instant at which each came into
-force.
+widths and the modes come from the control process's status, 10 times a second, with the instant at which each came into
+force: several modes may lie between two statuses.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from f1_ros.control.arbiter import Mode
 from f1_ros.data.live.messages import ControlSample
 from f1_ros.errors import ConfigError, ObservationError
 from f1_ros.observe.joint_state import SECOND_NS, JointSource, JointStateBuffer, StateChannel
@@ -31,12 +32,13 @@ class Action:
 
     Attributes:
         values: in the order of the action's names: rad, m of opening width.
-        mode: the control process's mode.
+        mode: the control process's mode. At a change it is the new one from the first command that shows it on, in
+            every frame whose action that command has a part in.
         source: what the command came from.
     """
 
     values: NDArray[np.float64]
-    mode: int
+    mode: Mode
     source: str
 
 
@@ -64,6 +66,7 @@ class ActionTrack:
                 remedy="Use a policy that was trained for this robot, or complete the profile.",
             )
         self._names = tuple(action_names)
+        self._safe_action = profile.safe_action
         self.missing = 0
         self._arms: dict[str, JointStateBuffer] = {}
         # As long as joint states may fail to come; a straight line over it is close to what the arm was told.
@@ -131,8 +134,8 @@ class ActionTrack:
             values |= dict(zip((c.name for c in buffer.source.channels), positions.tolist(), strict=True))
         for name in self._grippers:
             values[name] = self._width(name, before, after, instant_ns, measured)
-        in_force = after if before is None or after.mode_ns <= instant_ns else before
-        return Action(np.array([values[name] for name in self._names]), in_force.mode, in_force.source)
+        mode = self._mode(before, after, instant_ns)
+        return Action(np.array([values[name] for name in self._names]), mode, mode.source(self._safe_action))
 
     def _around(self, instant_ns: int) -> tuple[ControlSample | None, ControlSample]:
         """The last status before an instant, and the first one from then on."""
@@ -146,6 +149,11 @@ class ActionTrack:
         raise ObservationError(
             "The control process's status does not cover the frames.", remedy="Check that the action node runs."
         )
+
+    @staticmethod
+    def _mode(before: ControlSample | None, after: ControlSample, instant_ns: int) -> Mode:
+        known = (*(before.modes if before is not None else ()), *after.modes)
+        return next((mode for mode, since_ns in reversed(known) if since_ns <= instant_ns), known[0][0])
 
     @staticmethod
     def _width(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from f1_ros.control.arbiter import Mode
 from f1_ros.data.live.action import ActionTrack
 from f1_ros.errors import DataError, F1Error
 from f1_ros.observe.frames import Frame
@@ -29,7 +30,7 @@ class LiveFrame:
         pictures: the cameras' frames.
         state: measured, at its stamp: rad, m.
         action: target for the end of the step that begins with it: rad, m.
-        mode: number of the control process's mode behind the action.
+        mode: the control process's mode behind the action.
         source: what the action came from.
         repeated: whether the pictures are those of the frame before, since none came for this step.
     """
@@ -38,7 +39,7 @@ class LiveFrame:
     pictures: FrameSet[Frame]
     state: NDArray[np.float64]
     action: NDArray[np.float64]
-    mode: int
+    mode: Mode
     source: str
     repeated: bool
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from f1_ros.control.arbiter import Mode
 from f1_ros.observe.frames import Frame
 
 
@@ -41,16 +42,12 @@ class ControlSample:
     """What the control process says about itself (f1_msgs/ControlStatus).
 
     Attributes:
-        mode: the mode in force, as its number there.
-        mode_ns: when it came into force, ns.
-        source: what the last command came from.
+        modes: the last modes of its commands, and the stamp of the first command of each (ns), the newest last.
         period_ns: control period, ns.
         widths: commanded opening width of each gripper (m; NaN before the first) and when it was commanded, ns.
     """
 
-    mode: int
-    mode_ns: int
-    source: str
+    modes: tuple[tuple[Mode, int], ...]
     period_ns: int
     widths: Mapping[str, tuple[float, int]]
 

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal
 
+from f1_ros.control.arbiter import Mode
 from f1_ros.data.live.frames import LiveFrame
 from f1_ros.data.writer import DatasetWriter
 from f1_ros.errors import F1Error
@@ -21,6 +22,7 @@ from f1_ros.robots.profile import Camera
 COLUMNS: dict[str, Literal["int64", "string"]] = {
     "f1.mode": "int64",
     "f1.source": "string",
+    "f1.intervention": "int64",
     "f1.stamp": "int64",
     "f1.repeated": "int64",
 }
@@ -187,8 +189,9 @@ class EpisodeWriter:
             {name: to_picture(self._cameras[name], stamped.frame) for name, stamped in named},
             task,
             {
-                "f1.mode": frame.mode,
+                "f1.mode": frame.mode.value,
                 "f1.source": frame.source,
+                "f1.intervention": int(frame.mode is Mode.CORRECTION),
                 "f1.stamp": frame.stamp_ns,
                 "f1.repeated": int(frame.repeated),
             },
