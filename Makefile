@@ -2,6 +2,7 @@
 # make demo    simulated Franka at the belt: teleoperation, then the policy; leaves demo_out/
 # make test    ruff, mypy, unit tests, then tests with real ROS processes
 # make bench   simulated episodes a second, the running demo, the loader and training; into bench/results/
+# make bench-peers   lerobot in an environment of its own (8 GB): make bench runs it beside ours
 # make libero  LIBERO's simulator in an environment of its own (2.1 GB), for `f1-ros libero eval`
 # make train-belt   the belt policy from nothing into runs/belt; goes on where it was stopped
 
@@ -9,6 +10,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 LIBERO_VENV := .venv-libero
+PEERS_VENV := .venv-peers
 INTERFACES := $(shell find msg test/interfaces -type f)
 
 # demo and bench: EPISODES= cubes for the policy in place of a minute, HEADLESS=1 no window, JSON= figures to a file
@@ -19,14 +21,14 @@ OUT ?= demo_out
 
 # A sourced ROS would mix its packages with those of .venv.
 unexport PYTHONPATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH COLCON_PREFIX_PATH
-export VENV LIBERO_VENV PYTHON
+export VENV LIBERO_VENV PEERS_VENV PYTHON
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup test lint demo bench libero train-belt clean
+.PHONY: setup test lint demo bench bench-peers libero train-belt clean
 
 setup: $(VENV)/.installed $(VENV)/.interfaces
 
-$(VENV)/.installed: .ci/setup setup.py setup.cfg $(filter-out %libero.txt %libero_locked.txt,$(wildcard .ci/requirements/*.txt))
+$(VENV)/.installed: .ci/setup setup.py setup.cfg $(filter-out $(addprefix %,libero.txt libero_locked.txt peers.txt peers_locked.txt),$(wildcard .ci/requirements/*.txt))
 	@.ci/setup
 	@touch $@
 
@@ -58,6 +60,12 @@ bench: setup
 	$(BIN)/python bench/synchroniser.py
 	$(BIN)/python bench/limits.py
 	$(BIN)/python bench/switches.py
+
+bench-peers: $(PEERS_VENV)/.installed
+
+$(PEERS_VENV)/.installed: .ci/peers $(wildcard .ci/requirements/peers*.txt)
+	@.ci/peers
+	@touch $@
 
 libero: $(LIBERO_VENV)/.installed
 

@@ -1,8 +1,7 @@
-"""A velocity-continuous way from where the arm is onto a reference that starts elsewhere."""
+"""A way from where the arm is onto a reference that starts elsewhere, continuous in velocity and limited in speed."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,39 +12,78 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Blend:
-    """An offset that is added to a reference, and that a cubic takes from its start to 0 within `duration_s`.
+    """An offset that is added to a reference and goes to 0: each joint speeds up, keeps its speed, slows down.
+
+    It is the quickest way to 0 within an acceleration and a speed (bang-coast-bang), so one that is begun anew on the
+    way, as with each new chunk, is no slower for it.
 
     Attributes:
         start_ns: when it starts, ns.
         offset: (joints,) arm minus reference at the start, rad.
         rate: (joints,) velocity of arm minus that of reference at the start, rad/s.
-        duration_s: time until it is gone, s.
+        speed: (joints,) the velocity that is kept, rad/s, signed.
+        phases_s: (3, joints) how long each joint changes to that velocity, keeps it, and takes to stop, s.
     """
 
     start_ns: int
     offset: Array
     rate: Array
-    duration_s: float
+    speed: Array
+    phases_s: Array
 
     @classmethod
-    def within(cls, start_ns: int, offset: Array, rate: Array, *, least_s: float, acceleration: float) -> Blend:
-        """A blend of at least `least_s`, longer where it would add more than `acceleration` (rad/s^2).
+    def within(
+        cls,
+        start_ns: int,
+        offset: Array,
+        rate: Array,
+        *,
+        least_s: float,
+        acceleration: float,
+        slowest: Array | float = -np.inf,
+        fastest: Array | float = np.inf,
+    ) -> Blend:
+        """The gentlest blend of `least_s`; a longer one where it would be too sudden or too fast.
 
-        The cubic's acceleration is largest at its start, 6 offset / T^2 + 4 rate / T: each term may use half.
+        Args:
+            start_ns: when it starts, ns.
+            offset: (joints,) rad.
+            rate: (joints,) rad/s.
+            least_s: time that it takes where neither limit is in the way, s.
+            acceleration: largest acceleration, rad/s^2.
+            slowest: (joints,) lowest velocity, negative, rad/s; `rate` may be outside and is then left at once.
+            fastest: (joints,) highest velocity, positive, rad/s.
         """
-        duration_s = max(
-            least_s,
-            math.sqrt(12.0 * float(np.abs(offset).max()) / acceleration),
-            8.0 * float(np.abs(rate).max()) / acceleration,
-        )
-        return cls(start_ns, offset, rate, duration_s)
+        # The acceleration that takes least_s: from T = (s r + 2 w) / a with w^2 = s a d + r^2 / 2, s = +-1.
+        reach, turn = 2.0 * offset + least_s * rate, least_s * rate
+        a = np.clip((np.abs(reach) + np.hypot(reach, turn)) / least_s**2, 1e-9, acceleration)
+        side = np.where(offset + rate * np.abs(rate) / (2.0 * a) >= 0.0, 1.0, -1.0)  # where it would stop
+        peak = np.sqrt(np.maximum(side * a * offset + rate * rate / 2.0, 0.0))
+        kept = np.minimum(peak, np.where(side > 0.0, -np.asarray(slowest), fastest))
+        change = np.abs(-side * kept - rate) / a
+        stop = kept / a
+        left = side * (offset + (rate - side * kept) / 2.0 * change) - kept * stop / 2.0
+        keep = np.where(kept > 1e-12, np.maximum(left, 0.0) / np.maximum(kept, 1e-12), 0.0)
+        return cls(start_ns, offset, rate, -side * kept, np.stack([change, keep, stop]))
+
+    @property
+    def durations_s(self) -> Array:
+        """(joints,) time until it is gone, s."""
+        durations: Array = self.phases_s.sum(axis=0)
+        return durations
 
     def at(self, now_ns: int) -> tuple[Array, Array]:
         """What to add to the reference's position (rad) and velocity (rad/s)."""
-        s = max((now_ns - self.start_ns) * 1e-9 / self.duration_s, 0.0)
-        if s >= 1.0:
+        t = max((now_ns - self.start_ns) * 1e-9, 0.0)
+        change, _, stop = self.phases_s
+        to_end = self.durations_s - t
+        if (to_end <= 0.0).all():
             zero = np.zeros_like(self.offset)
             return zero, zero
-        d, r = self.offset, self.rate * self.duration_s
-        position = (1.0 - s) ** 2 * (d * (1.0 + 2.0 * s) + r * s)
-        return position, (1.0 - s) * (r * (1.0 - 3.0 * s) - 6.0 * d * s) / self.duration_s
+        changing = np.minimum(t, change)
+        share = changing / np.maximum(change, 1e-12)
+        velocity = self.rate + (self.speed - self.rate) * share
+        position = self.offset + (self.rate + velocity) / 2.0 * changing + self.speed * np.maximum(t - change, 0.0)
+        slowing, left = to_end < stop, np.clip(to_end / np.maximum(stop, 1e-12), 0.0, 1.0)
+        position = np.where(slowing, -self.speed * stop * left * left / 2.0, position)
+        return position, np.where(slowing, self.speed * left, velocity)

@@ -9,8 +9,12 @@ position or velocity. It keeps one plan at a time, has no clock of its own, and 
     timeline.sample(now_ns + period_ns)                  every tick: where the arm is to be at its end
     timeline.clear(epoch_ns=now_ns)                      on a mode switch: what was seen before it is refused
 
+While one chunk leads into the next, no joint moves faster than 1.1 times the fastest that the chunks of late move any
+joint: an arm that is behind its plan catches up at that speed, however long it takes. docs/real_time.md says when this
+does not hold.
+
 Formulas: cubic Hermite interpolation with central finite differences as tangents (Catmull-Rom); a splice adds to the
-new plan the offset from the arm's state, which a cubic takes to 0; at its end a plan is followed ever more slowly
+new plan the offset from the arm's state, which a `Blend` takes to 0; at its end a plan is followed ever more slowly
 until it stops at the last step, so that the arm never leaves the planned path, nor stops dead.
 """
 
@@ -32,6 +36,13 @@ Array = NDArray[np.float64]
 
 # A stamp further ahead of the clock than this belongs to another clock (a camera's, or wall time in simulation).
 _CLOCK_TOLERANCE_NS = 100_000_000
+# A splice may be this much faster than the chunks. The rest of the 1.1 is for the plan's own change of speed while the
+# arm speeds up or slows down.
+_FASTER = 1.08
+# How fast chunks move is remembered so long: it falls to 1/e in that time, s.
+_MEMORY_S = 2.0
+# An offset that would take longer than this at the chunks' speed, since they hardly move, is crossed in it, s.
+_CATCH_UP_S = 2.0
 
 
 class PushOutcome(Enum):
@@ -73,6 +84,12 @@ class _Plan:
     positions: Array  # (steps, joints)
     tangents: Array  # (steps, joints) per second
     blend: Blend | None  # leads in from the arm's state
+
+    @property
+    def rises(self) -> Array:
+        """(steps - 1, joints) mean velocity between one step and the next, rad/s."""
+        rises: Array = np.diff(self.positions, axis=0) / self.step_s
+        return rises
 
     @property
     def length_s(self) -> float:
@@ -124,6 +141,8 @@ class ChunkTimeline:
         self._blend_s, self._blend_acceleration, self._stop_s = blend_s, blend_acceleration, stop_s
         self._plan: _Plan | None = None
         self._epoch_ns: int | None = None
+        self._fastest = 0.0  # of any joint, in the chunks of late, rad/s
+        self._pushed_ns = 0
         self._counts = dict.fromkeys(PushOutcome, 0)
         self._steps_dropped = 0
 
@@ -140,6 +159,7 @@ class ChunkTimeline:
     def clear(self, epoch_ns: int | None = None) -> None:
         """Forget the plan; from now on refuse chunks from observations before `epoch_ns` (None: refuse none)."""
         self._plan = None
+        self._fastest = 0.0
         self._epoch_ns = epoch_ns
         self._step_ns = self._fixed_step_ns
 
@@ -204,13 +224,57 @@ class ChunkTimeline:
         step_s = chunk.step_ns * 1e-9
         tangents = np.gradient(positions, step_s, axis=0) if len(positions) > 1 else np.zeros_like(positions)
         plan = _Plan(chunk.stamp_ns, chunk.start_ns, step_s, positions, tangents, None)
+        self._remember(plan, now_ns)
         if start is None:
             return plan
         there = self._evaluate(plan, now_ns)
         offset = np.where(self._stepped, 0.0, start[0] - there.position)
         rate = np.where(self._stepped, 0.0, start[1] - there.velocity)
-        blend = Blend.within(now_ns, offset, rate, least_s=self._blend_s, acceleration=self._blend_acceleration)
-        return replace(plan, blend=blend)
+        if self._plan is None or len(positions) == 1:  # onto the first plan, or one that says nothing of speed
+            return replace(plan, blend=self._blend(now_ns, offset, rate))
+        most = np.maximum(_FASTER * self._fastest, np.abs(offset) / _CATCH_UP_S)
+        return replace(plan, blend=self._limited_blend(plan, now_ns, offset, rate, most))
+
+    def _remember(self, plan: _Plan, now_ns: int) -> None:
+        forgotten = math.exp(-max(now_ns - self._pushed_ns, 0) * 1e-9 / _MEMORY_S)
+        moving = np.abs(plan.rises[:, ~self._stepped])
+        self._fastest = max(self._fastest * forgotten, float(moving.max(initial=0.0)))
+        self._pushed_ns = now_ns
+
+    def _limited_blend(self, plan: _Plan, now_ns: int, offset: Array, rate: Array, most: Array) -> Blend:
+        """The quickest blend with which no joint is faster than `most` (joints,) rad/s."""
+        # What the plan itself does meanwhile counts, and the slower the blend the longer that is: its fastest up to
+        # the end of each piece, and for how long after now that is all.
+        pieces = np.stack([plan.rises, plan.tangents[:-1], plan.tangents[1:]])
+        ends_s = plan.step_s * np.arange(1, len(plan.positions)) - (now_ns - plan.start_ns) * 1e-9
+        first = min(int(np.searchsorted(ends_s, 0.0)), len(ends_s) - 1)
+        forward = np.maximum.accumulate(pieces.max(axis=0)[first:])
+        backward = np.minimum.accumulate(pieces.min(axis=0)[first:])
+        columns, last = np.arange(len(offset)), len(forward) - 1
+        piece = np.full(len(offset), min(int(np.searchsorted(ends_s[first:], self._blend_s)), last))
+        while True:
+            # A plan may be faster between its steps than they are on average: a little is always left.
+            spare = (1.0 - 1.0 / _FASTER) * most
+            fastest = np.maximum(most - np.maximum(forward[piece, columns], 0.0), spare)
+            slowest = np.minimum(-most - np.minimum(backward[piece, columns], 0.0), -spare)
+            blend = self._blend(now_ns, offset, rate, slowest, fastest)
+            needed = np.minimum(np.searchsorted(ends_s[first:], blend.durations_s), last)
+            if (needed <= piece).all():
+                return blend
+            piece = np.minimum(np.maximum(needed, 2 * piece + 1), last)
+
+    def _blend(
+        self, now_ns: int, offset: Array, rate: Array, slowest: Array | float = -np.inf, fastest: Array | float = np.inf
+    ) -> Blend:
+        return Blend.within(
+            now_ns,
+            offset,
+            rate,
+            least_s=self._blend_s,
+            acceleration=self._blend_acceleration,
+            slowest=slowest,
+            fastest=fastest,
+        )
 
     def _evaluate(self, plan: _Plan, now_ns: int) -> TimelineSample:
         t = (now_ns - plan.start_ns) * 1e-9

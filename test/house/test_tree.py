@@ -90,7 +90,7 @@ def test_a_link_in_a_document_leads_to_a_file(document: Path) -> None:
 
 def test_every_dependency_is_pinned_and_explained() -> None:
     explained = (ROOT / "docs" / "dependencies.md").read_text()
-    for name in ("runtime.txt", "ros.txt", "dev.txt", "libero.txt"):
+    for name in ("runtime.txt", "ros.txt", "dev.txt", "libero.txt", "peers.txt"):
         lines = (ROOT / ".ci" / "requirements" / name).read_text().splitlines()
         pins = [line for line in lines if line and not line.startswith("#")]
         assert pins
@@ -105,12 +105,14 @@ def test_locked_versions_are_those_of_the_direct_dependencies() -> None:
     for locking, names in (
         ("locked.txt", ("runtime.txt", "ros.txt", "dev.txt")),
         ("libero_locked.txt", ("libero.txt",)),
+        ("peers_locked.txt", ("peers.txt",)),
     ):
         locked = set((folder / locking).read_text().splitlines())
         for name in names:
             for line in (folder / name).read_text().splitlines():
                 if line and not line.startswith("#"):
-                    assert line in locked, f"{line} of {name} is not what {locking} says"
+                    pin = re.sub(r"\[.*?\]", "", line)  # constraints have no extras
+                    assert pin in locked, f"{line} of {name} is not what {locking} says"
 
 
 def test_an_extra_is_tested_at_the_version_that_it_asks_for() -> None:
