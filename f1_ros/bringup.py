@@ -80,7 +80,8 @@ class ProcessSpec:
         """The line to show when this process has ended by itself; a negative exit code is a signal's number."""
         holds = "the robot holds by its safe action when commands are missing"
         if self.restarted(exit_code) is not None:
-            after = f"It is started again in {RESTART_DELAY_S:g} s (at most {self.restarts} more times); until then {holds}."
+            left = f"at most {self.restarts} more times"
+            after = f"It is started again in {RESTART_DELAY_S:g} s ({left}); until then {holds}."
         else:
             after = {
                 OnExit.END_SYSTEM: "The whole system ends.",

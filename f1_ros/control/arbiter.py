@@ -3,7 +3,7 @@
     HOLD    ──request──> TELEOP, POLICY, FAULT
     TELEOP  ──request──> HOLD, POLICY, FAULT
     POLICY  ──request──> HOLD, TELEOP, FAULT
-    any     ──cause────> FAULT          (NaN, silence, lost joint state, tracking error, a rival)
+    any     ──cause────> FAULT          (NaN, silence, lost joint state, tracking error, a rival, a stall)
     FAULT   ──request──> HOLD           (once no cause persists)
 
 The arbiter has no clock and reads no messages: the controller tells it what is the matter.
@@ -35,6 +35,7 @@ class Cause(Enum):
     POLICY_SILENT = "policy_silent"
     TRACKING = "tracking"
     RIVAL = "rival"
+    STALLED = "stalled"
     REQUESTED = "requested"
 
 

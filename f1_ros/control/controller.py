@@ -268,7 +268,8 @@ class Controller:
             sending: whether the command will reach the robot. Until it does, HOLD and FAULT follow the measured
                 joints, so that the first command that goes out is where the arm is then.
         """
-        if self._now_ns is not None and now_ns < self._now_ns - _CLOCK_RESET_NS:
+        gap_ns = 0 if self._now_ns is None else now_ns - self._now_ns
+        if gap_ns < -_CLOCK_RESET_NS:
             self._restart()
         self._now_ns = now_ns
         self._counts["ticks"] += 1
@@ -281,6 +282,10 @@ class Controller:
             self._anchored = True
         elif not sending and self.mode in (Mode.HOLD, Mode.FAULT) and self._measured.finite:
             self._limiter.reset(self._measured.position)
+        if sending and gap_ns > self.profile.timeouts.joint_state * 1e9:
+            # Nothing was sent meanwhile, and what came in is as old: the plan must not be caught up with.
+            detail = f"no command for {gap_ns * 1e-9:.1f} s: the process was stopped, or the clock set forward"
+            self._fault(Cause.STALLED, detail)
         problem = self._watch.problem(self.mode, self._limiter.position, now_ns)
         if problem is not None:
             self._fault(*problem)

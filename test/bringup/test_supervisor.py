@@ -199,7 +199,9 @@ def test_a_killed_process_is_started_again_while_the_others_run_on(tmp_path: Pat
 
 
 @pytest.mark.parametrize("code", [0, 2])
-def test_a_process_that_was_asked_to_end_or_cannot_be_configured_is_not_started_again(tmp_path: Path, code: int) -> None:
+def test_a_process_that_was_asked_to_end_or_cannot_be_configured_is_not_started_again(
+    tmp_path: Path, code: int
+) -> None:
     again = spec("failing", restarts=3)
     assert again.restarted(code) is None
     assert "The others go on" in again.death_notice(code)

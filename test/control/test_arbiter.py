@@ -59,6 +59,7 @@ def test_the_first_cause_of_a_fault_stays_on_record_and_is_counted_once() -> Non
         "policy_silent": 0,
         "tracking": 1,
         "rival": 0,
+        "stalled": 0,
         "requested": 0,
     }
     assert arbiter.request(Mode.HOLD).success
