@@ -31,10 +31,11 @@ SWING_RAD, SWING_PERIOD_S = 0.6, 4.0
 SAID_S = 1.2
 """From when a node knows a trouble to its name on /diagnostics: it looks every 0.2 to 0.5 s, and says a part's changes
 once a second at most."""
-MESSAGE_S = 0.1
-"""Time for a message or two of the stream to come, and for the control loop to take it."""
-UNDER_WAY_S = 0.5
-"""An observation that was made before the fault may still become a chunk."""
+MESSAGE_S = 0.2
+"""Time for a message or two of the stream to come, for the control loop to take it, and for the request that makes the
+fault, which counts from when it is sent."""
+UNDER_WAY_S = 0.8 + MESSAGE_S
+"""An observation that was made before the fault may still become a chunk; it goes out until its last step is due."""
 REPORT_S = 0.5
 """The action node looks for rivals, and at itself, twice a second."""
 
@@ -169,7 +170,7 @@ def _chunks(entries: _Entries) -> tuple[Fault, ...]:
         refused("chunk_of_another_robot", "chunks are for another robot", "foreign", PushOutcome.WRONG_ROBOT.value),
         refused("chunk_of_another_period", "chunks have another step period", "period", PushOutcome.OTHER_PERIOD.value),
         refused("chunk_from_the_future", "chunks are stamped 5 s ahead", "shift:5", PushOutcome.FROM_FUTURE.value),
-        refused("chunk_late", "chunks come 1.5 s late, when their last step is past", "delay:1.5",
+        refused("chunk_late", "chunks come 0.9 s late, when their last step is past", "delay:0.9",
                 PushOutcome.LATE.value),
         Fault(
             "chunk_from_before_the_switch", "after HOLD and POLICY only chunks from before the switch come", Base.HOLD,
@@ -220,8 +221,8 @@ def _joint_states(entries: _Entries, profile: RobotProfile) -> tuple[Fault, ...]
         stops("joint_state_jumps", "one joint's reading jumps by 1 rad", Relayed("joints:offset:1"), MESSAGE_S,
               f"the next message: {away}", "from its command"),
         stops("state_does_not_follow", "the measured joints stand still while commands move them",
-              Relayed("joints:stick"), SWING_PERIOD_S / 2 + MESSAGE_S,
-              f"when {away}: here half a swing of the leader at the most", "from its command"),
+              Relayed("joints:stick"), SWING_PERIOD_S + MESSAGE_S,
+              f"when {away}: here within a swing of the leader", "from its command"),
         entries.harmless("gripper_state_lost", "no gripper state comes any more", Relayed("fingers:drop"),
                          Named("action_node: gripper gripper state", "No message",
                                profile.timeouts.gripper_state + SAID_S),

@@ -62,7 +62,7 @@ class Throttled:
 
 @dataclass(frozen=True)
 class OutOfMemory:
-    """A process gets no more memory: RLIMIT_AS is set to what it has (prlimit)."""
+    """A process gets no more memory: RLIMIT_AS is set to less than it has (prlimit)."""
 
     process: str
 

@@ -109,7 +109,7 @@ class Injector:
             case Throttled():
                 self._undo = _throttled(pid, injection)
             case OutOfMemory():
-                resource.prlimit(pid, resource.RLIMIT_AS, (_virtual_size(pid), resource.RLIM_INFINITY))
+                resource.prlimit(pid, resource.RLIMIT_AS, (_virtual_size(pid) // 2, resource.RLIM_INFINITY))
                 self._undo = lambda: _unlimited(pid, resource.RLIMIT_AS)
             case FullDisk(size=size):
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

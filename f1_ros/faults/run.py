@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 START_S, READY_S = 90.0, 60.0
 """How long the system may take to come up, and to be ready for the next fault, s."""
 POLL_S = 0.02
+ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536"}
+"""glibc then asks the system for each larger array (mallopt(3)), so that a limit of memory is felt at the next inference;
+otherwise arrays would fit where the last ones were."""
 HEALTHY_S = 1.0
 """So long all must have been well before a fault is made."""
 AFTER_S = 0.7
@@ -106,7 +109,10 @@ def _system(policy: str, folder: Path, profile: str, *, record: bool) -> Iterato
     from f1_ros.nodes.fault_probe import FaultProbe
 
     description = describe(policy, folder / "dataset" if record else None, profile)
-    with Supervisor(description, log_dir=folder) as system, FaultProbe(load_profile(profile)) as probe:
+    with (
+        Supervisor(description, log_dir=folder, environment=ENVIRONMENT) as system,
+        FaultProbe(load_profile(profile)) as probe,
+    ):
         yield _Rig(system, probe)
 
 
