@@ -170,8 +170,7 @@ def _chunks(entries: _Entries) -> tuple[Fault, ...]:
         refused("chunk_of_another_robot", "chunks are for another robot", "foreign", PushOutcome.WRONG_ROBOT.value),
         refused("chunk_of_another_period", "chunks have another step period", "period", PushOutcome.OTHER_PERIOD.value),
         refused("chunk_from_the_future", "chunks are stamped 5 s ahead", "shift:5", PushOutcome.FROM_FUTURE.value),
-        refused("chunk_late", "chunks come 0.9 s late, when their last step is past", "delay:0.9",
-                PushOutcome.LATE.value),
+        entries.mute("chunk_late", "chunks come 1.5 s late, when their last step is past", Relayed("chunk:delay:1.5")),
         Fault(
             "chunk_from_before_the_switch", "after HOLD and POLICY only chunks from before the switch come", Base.HOLD,
             Relayed("chunk:old"), Action.FAULT, entries._timeouts.policy + UNDER_WAY_S,
@@ -192,8 +191,8 @@ def _processes(entries: _Entries, profile: RobotProfile) -> tuple[Fault, ...]:
              known_s=0.8),
         mute("inference_hung", "the policy's process stands still", Stopped("policy_node")),
         mute("inference_killed", "the policy's process is killed", Killed("policy_node"), note=starts_again),
-        mute("inference_out_of_memory", "the policy's process gets no more memory", OutOfMemory("policy_node"),
-             note=starts_again),
+        mute("inference_out_of_memory", "memory runs out: the policy's process is killed, and the next gets 512 MB",
+             OutOfMemory("policy_node", 512 << 20), note="the next dies too, and the one after it has memory again"),
         mute("policy_partitioned", "the policy's process runs, and neither hears nor is heard",
              Relayed("observation:drop,chunk:drop"),
              Named("policy_node: observations", "No observation arrives", 1.0 + SAID_S)),
@@ -278,9 +277,9 @@ def _publisher(entries: _Entries) -> tuple[Fault, ...]:
                       note="times are from when it goes on"),
         Fault("publisher_killed", "the action node is killed", Base.TELEOP, Killed("action_node"), Action.SILENT,
               MESSAGE_S, "nothing is sent by a dead process",
-              Named("action_node: command topic", "Also commanded by", 30.0),
-              note="the supervisor says so by name and starts it again; DDS takes its dead publisher for a rival for "
-                   "up to 20 s, then it can be asked for a mode"),
+              None,
+              note="the supervisor says so by name and starts it again, in HOLD; a robot's controller that follows no "
+                   "topic with two publishers counts the dead one until DDS forgets it, up to 20 s later"),
     )  # fmt: skip
 
 
@@ -288,9 +287,9 @@ def _others(entries: _Entries) -> tuple[Fault, ...]:
     return (
         entries.harmless("parameters_nonsense", "all nodes are asked to take nonsense while they run", Nonsense(), None,
                          "each is refused with its reason, to who asked"),
-        entries.harmless("disk_full", "the disk takes no more while an episode is recorded",
-                         FullDisk("recorder_node", 100_000),
-                         Named("recorder_node: recording", "cannot be written", 20.0),
-                         "the recorder's buffers; nothing that commands the robot waits for it", watched_s=3.0,
-                         note="finished episodes are kept"),
+        entries.harmless("disk_full", "the disk takes no more while an episode is recorded, and it is to be kept",
+                         FullDisk("recorder_node", 1_000_000),
+                         Named("recorder_node: recording", "cannot be written", 10.0),
+                         "nothing that commands the robot waits for the recorder", watched_s=3.0,
+                         note="who asked to keep it is told as well; finished episodes stay"),
     )  # fmt: skip

@@ -25,7 +25,7 @@ class Action(Enum):
 
     FAULT = "FAULT: brakes to rest within its limits, stays there until a request"
     HOLD = "HOLD: brakes to rest from where the arm is, until a request"
-    SILENT = "no command goes out; the robot's own controller holds the last one; FAULT or HOLD when it is over"
+    SILENT = "no command that moves goes out: the robot's own controller holds the last; then FAULT or HOLD"
     GOES_ON = "goes on as before, within its limits"
 
 
@@ -62,14 +62,18 @@ class Throttled:
 
 @dataclass(frozen=True)
 class OutOfMemory:
-    """A process gets no more memory: RLIMIT_AS is set to less than it has (prlimit)."""
+    """A process is killed, as the kernel does when memory runs out; the next may have `size` bytes (RLIMIT_AS).
+
+    A limit set on a process that has all it needs is not felt: its arrays lie where the last ones were.
+    """
 
     process: str
+    size: int
 
 
 @dataclass(frozen=True)
 class FullDisk:
-    """No file of a process can grow beyond `size` bytes while an episode is recorded (prlimit, RLIMIT_FSIZE)."""
+    """No file of a process can grow beyond `size` bytes (prlimit, RLIMIT_FSIZE) when an episode is to be kept."""
 
     process: str
     size: int

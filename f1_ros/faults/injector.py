@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from f1_ros.errors import BringUpError
@@ -28,6 +27,9 @@ from f1_ros.faults.system import RELAY
 
 if TYPE_CHECKING:
     from f1_ros.nodes.fault_probe import FaultProbe
+
+STARTED_AGAIN_S = 5.0
+EPISODE_S = 8.0
 
 _FREE = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
@@ -56,7 +58,7 @@ class Injector:
         refusal = self._probe.begin_episode()
         if refusal:
             raise BringUpError(f"No episode can be begun: {refusal}", remedy="See the recorder's log.")
-        self._pause(1.0)
+        self._pause(EPISODE_S)
 
     def make(self, fault: Fault) -> tuple[int, list[str]]:
         """Make it.
@@ -84,6 +86,8 @@ class Injector:
                 self._undo = lambda: self._probe.rival(False)
             case Nonsense():
                 return now_ns, self._probe.ask_for_nonsense()
+            case FullDisk(process=process, size=size):
+                return now_ns, self._full_disk(self._pid(process), size)
             case _:
                 return self._strike(injection, self._pid(injection.process)), []
         return now_ns, []
@@ -93,7 +97,17 @@ class Injector:
         undo, self._undo = self._undo, lambda: None
         undo()
 
-    def _strike(self, injection: Killed | Stopped | Throttled | OutOfMemory | FullDisk, pid: int) -> int:
+    def _full_disk(self, pid: int, size: int) -> list[str]:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+        def room() -> None:
+            _unlimited(pid, resource.RLIMIT_FSIZE)
+            self._probe.drop_episode()
+
+        self._undo = room
+        return [] if self._probe.keep_episode() else ["the recorder says that it has kept an episode"]
+
+    def _strike(self, injection: Killed | Stopped | Throttled | OutOfMemory, pid: int) -> int:
         now_ns = time.time_ns()
         match injection:
             case Killed():
@@ -108,17 +122,13 @@ class Injector:
                     self._undo = lambda: os.kill(pid, signal.SIGCONT)
             case Throttled():
                 self._undo = _throttled(pid, injection)
-            case OutOfMemory():
-                resource.prlimit(pid, resource.RLIMIT_AS, (_virtual_size(pid) // 2, resource.RLIM_INFINITY))
-                self._undo = lambda: _unlimited(pid, resource.RLIMIT_AS)
-            case FullDisk(size=size):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
-                def room() -> None:
-                    _unlimited(pid, resource.RLIMIT_FSIZE)
-                    self._probe.drop_episode()
-
-                self._undo = room
+            case OutOfMemory(process=process, size=size):
+                os.kill(pid, signal.SIGKILL)
+                deadline = time.monotonic() + STARTED_AGAIN_S
+                while self._pids().get(process) in (None, pid) and time.monotonic() < deadline:
+                    self._pause(0.02)
+                next_pid = self._pid(process)
+                resource.prlimit(next_pid, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
         return now_ns
 
     def _pass_all(self) -> None:
@@ -150,11 +160,6 @@ def _throttled(pid: int, how: Throttled) -> Callable[[], None]:
         thread.join()
 
     return end
-
-
-def _virtual_size(pid: int) -> int:
-    """Bytes of address space that a process has (proc(5), statm)."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _unlimited(pid: int, kind: int) -> None:

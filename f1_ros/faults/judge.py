@@ -218,10 +218,11 @@ def _first_of_mode(notice: StatusSample, trace: Trace) -> int | None:
 
 
 def _silent(fault: Fault, trace: Trace, outcome: Outcome) -> None:
-    sent = [c.sent_ns for c in trace.commands if trace.injected_ns < c.sent_ns <= trace.cleared_ns]
+    moving = [c for c in trace.commands if c.sent_ns > trace.injected_ns and np.abs(c.velocity).max() > AT_REST]
+    sent = [c.sent_ns for c in moving if c.sent_ns <= trace.cleared_ns]
     outcome.noticed_s = (max(sent, default=trace.injected_ns) - trace.injected_ns) / SECOND_NS
     if outcome.noticed_s > fault.within_s:
-        outcome.problems.append(f"commands still went out after {outcome.noticed_s:.2f} s")
+        outcome.problems.append(f"the arm was still commanded to move after {outcome.noticed_s:.2f} s")
     later = [s for s in trace.statuses if s.sent_ns > trace.cleared_ns]
     if any(s.mode not in ("FAULT", "HOLD") for s in later[1:]):
         outcome.problems.append("goes on by itself when it is over")

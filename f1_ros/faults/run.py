@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 START_S, READY_S = 90.0, 60.0
 """How long the system may take to come up, and to be ready for the next fault, s."""
 POLL_S = 0.02
-ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536"}
-"""glibc then asks the system for each larger array (mallopt(3)), so that a limit of memory is felt at the next inference;
-otherwise arrays would fit where the last ones were."""
 HEALTHY_S = 1.0
 """So long all must have been well before a fault is made."""
 AFTER_S = 0.7
@@ -110,7 +107,7 @@ def _system(policy: str, folder: Path, profile: str, *, record: bool) -> Iterato
 
     description = describe(policy, folder / "dataset" if record else None, profile)
     with (
-        Supervisor(description, log_dir=folder, environment=ENVIRONMENT) as system,
+        Supervisor(description, log_dir=folder) as system,
         FaultProbe(load_profile(profile)) as probe,
     ):
         yield _Rig(system, probe)
@@ -170,16 +167,20 @@ class _Rig:
 
     def _watch(self, fault: Fault, trace: Trace) -> None:
         named_s = fault.named.within_s if fault.named else 0.0
+        killed = fault.strikes == "action_node" and isinstance(fault.injection, Killed)
 
         def named() -> bool:
             return fault.named is None or find_name(fault, trace) is not None
 
+        def back() -> bool:
+            return not killed or any(s.sent_ns > trace.injected_ns + 500_000_000 for s in trace.statuses)
+
         def shown() -> bool:
             if fault.action in (Action.GOES_ON, Action.SILENT):
-                return named() and time.time_ns() - trace.injected_ns > fault.within_s * 1e9
+                return named() and back() and time.time_ns() - trace.injected_ns > fault.within_s * 1e9
             return named() and find_notice(fault, trace) is not None and at_rest(trace.commands)
 
-        self._wait(shown, 2.0 * max(fault.within_s, named_s))
+        self._wait(shown, READY_S if killed else 2.0 * max(fault.within_s, named_s))
         self.pause(AFTER_S)
 
     def _settle(self, base: Base) -> None:

@@ -30,6 +30,8 @@ def describe(policy: str, record: Path | None = None, profile: str = "franka") -
         if process.name == "observation_node":
             # As on a robot: the relay gives the pictures a sensor's noise.
             parameters["frozen_after"] = HealthLimits().frozen_after
+        if process.name == "recorder_node":
+            parameters["pictures"] = "image"  # a megabyte in a few seconds: what is smaller, DDS needs for itself
         processes.append(replace(process, parameters=parameters, remappings=(*process.remappings, *renamed)))
     relay = ProcessSpec(
         name=RELAY,

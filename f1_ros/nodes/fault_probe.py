@@ -30,7 +30,7 @@ from f1_ros.robots.profile import RobotProfile
 
 MODES = {int(getattr(ControlStatus, name)): name for name in ("HOLD", "TELEOP", "POLICY", "FAULT")}
 NUMBERS = {name: number for number, name in MODES.items()}
-ANSWER_S = 5.0
+ANSWER_S, RECORDER_S = 5.0, 60.0
 LEADER_HZ, FLOOD_HZ = 50.0, 2000.0
 JUMP_RAD = 0.3
 
@@ -139,12 +139,16 @@ class FaultProbe:
 
     def record(self, command: int) -> str:
         """Ask the recorder; gives the reason of a refusal, or nothing."""
-        response = self._call(Record, "record", Record.Request(command=command, instruction="pick"))
+        response = self._call(Record, "record", Record.Request(command=command, instruction="pick"), RECORDER_S)
         return "" if response.success else str(response.message)
 
     def begin_episode(self) -> str:
         """Begin an episode; gives the reason of a refusal, or nothing."""
         return self.record(Record.Request.START)
+
+    def keep_episode(self) -> str:
+        """Keep the episode; gives the reason of a refusal, or nothing."""
+        return self.record(Record.Request.KEEP)
 
     def drop_episode(self) -> str:
         """Throw the episode away; gives the reason of a refusal, or nothing."""
@@ -221,7 +225,7 @@ class FaultProbe:
                 for status in msg.status
             ]
 
-    def _call(self, kind: Any, service: str, request: Any) -> Any:
+    def _call(self, kind: Any, service: str, request: Any, patience_s: float = ANSWER_S) -> Any:
         if service not in self._clients:
             self._clients[service] = self._node.create_client(kind, service)
         client, answered = self._clients[service], threading.Event()
@@ -233,6 +237,6 @@ class FaultProbe:
 
         if client.wait_for_service(timeout_sec=ANSWER_S):
             client.call_async(request).add_done_callback(take)
-            if answered.wait(ANSWER_S):
+            if answered.wait(patience_s):
                 return answers[0]
         raise BringUpError(f"/{NAMESPACE}/{service} does not answer.", remedy="See the logs of the run.")

@@ -153,7 +153,7 @@ def test_silence_is_a_safe_action_only_if_nothing_is_sent_and_nothing_goes_on_by
     made.statuses = made.statuses[:2]
     assert judged(made, stops).ok, judged(made, stops).problems
     made.commands.append(dataclasses.replace(made.commands[-1], sent_ns=made.injected_ns + 600 * MS))
-    assert any("commands still went out" in problem for problem in judged(made, stops).problems)
+    assert any("still commanded to move" in problem for problem in judged(made, stops).problems)
 
 
 def test_a_clock_set_back_counts_from_the_first_command_of_the_new_time() -> None:
