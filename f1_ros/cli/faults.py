@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from f1_ros.cli.report import Report, Result
+from f1_ros.cli.up import MAX_DOMAIN_ID
 from f1_ros.errors import BringUpError
 from f1_ros.robots.profile import load_profile
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from f1_ros.faults.run import Results
 
 PROFILE = "franka"
-MAX_DOMAIN_ID = 232
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from f1_ros.control.limits import JointLimits
 from f1_ros.errors import BringUpError
 from f1_ros.faults.fault import Action, Base, Fault, Killed, OutOfMemory
 from f1_ros.faults.injector import Injector
@@ -34,6 +35,8 @@ AFTER_S = 0.7
 """So long it is watched after the fault has shown, and after it was taken back: nothing may move by itself."""
 MOVING, MOVING_WITHIN_S = 0.3, 6.0
 """rad/s that the arm should do when the fault comes, and how long that is waited for, s."""
+_FOLLOWS = ("", "holding")
+"""Reasons of a status while the arm does as it is asked."""
 MISSED_MORE = 0.01
 """Share of ticks that may be missed beyond twice what is missed while all is well."""
 
@@ -74,8 +77,7 @@ def run_faults(
         records = left[0].records
         results.systems += 1
         folder = logs / f"system_{results.systems}"
-        with _system(policy, folder, profile, record=records) as rig:
-            rig.results = results
+        with _system(policy, folder, profile, results, record=records) as rig:
             rig.until(lambda: rig.probe.mode != "", START_S, "the action node to speak")
             while left and left[0].records == records:
                 fault = left.pop(0)
@@ -102,7 +104,7 @@ def line(outcome: Outcome) -> str:
 
 
 @contextmanager
-def _system(policy: str, folder: Path, profile: str, *, record: bool) -> Iterator[_Rig]:
+def _system(policy: str, folder: Path, profile: str, results: Results, *, record: bool) -> Iterator[_Rig]:
     from f1_ros.nodes.fault_probe import FaultProbe
 
     description = describe(policy, folder / "dataset" if record else None, profile)
@@ -110,18 +112,18 @@ def _system(policy: str, folder: Path, profile: str, *, record: bool) -> Iterato
         Supervisor(description, log_dir=folder) as system,
         FaultProbe(load_profile(profile)) as probe,
     ):
-        yield _Rig(system, probe)
+        yield _Rig(system, probe, load_profile(profile).limits, results)
 
 
 class _Rig:
     """A running system, the probe, and what is done with them."""
 
-    def __init__(self, system: Supervisor, probe: FaultProbe) -> None:
+    def __init__(self, system: Supervisor, probe: FaultProbe, limits: JointLimits, results: Results) -> None:
         self._system, self.probe = system, probe
-        self._profile = load_profile("franka")
+        self._limits, self._results = limits, results
         self._injector = Injector(probe, lambda: system.pids, self.pause)
         self._deaths: list[str] = []
-        self.results, self.well = Results(), True
+        self.well = True
 
     def run(self, fault: Fault) -> Outcome:
         """Run one fault, from a healthy system to a healthy system."""
@@ -145,11 +147,14 @@ class _Rig:
         self.probe.begin()
         may_die = fault.strikes if isinstance(fault.injection, Killed | OutOfMemory) else None
         trace.deaths = [name for name in self._deaths if name != may_die]
-        outcome = judge(fault, trace, self._profile.limits, self._missed_share())
+        outcome = judge(fault, trace, self._limits, self._missed_share())
         asked_s = time.monotonic()
-        self._settle(fault.base)
-        outcome.recovered_s = time.monotonic() - asked_s
-        self.well = True
+        try:
+            self._settle(fault.base)
+        except BringUpError as error:
+            outcome.problems.append(error.problem)
+        else:
+            outcome.recovered_s, self.well = time.monotonic() - asked_s, True
         return outcome
 
     def until(self, condition: Callable[[], object], timeout_s: float, what: str) -> None:
@@ -184,26 +189,27 @@ class _Rig:
         self.pause(AFTER_S)
 
     def _settle(self, base: Base) -> None:
-        """Bring the arm into the fault's base by requests, and see that all is well for a while."""
-        deadline, refusal = time.monotonic() + READY_S, ""
+        """Bring the arm into the fault's base by requests, and see that all is well for a while.
+
+        Raises:
+            BringUpError: if it does not come there.
+        """
+        deadline, since, refusal = time.monotonic() + READY_S, time.monotonic(), ""
         while time.monotonic() < deadline:
-            if base is Base.TELEOP and self.probe.mode != "TELEOP":
-                self.probe.swing()
-            refusal = self._request(base.value)
-            since = time.monotonic()
-            while self.probe.mode == base.value and time.monotonic() - since < HEALTHY_S:
-                self.pause(POLL_S)
-                if self.probe.trace.statuses[-1].reason not in ("", "holding"):
-                    since = time.monotonic()
-                    if since > deadline:
-                        break
-            if self.probe.mode == base.value and time.monotonic() - since >= HEALTHY_S:
+            if self.probe.mode != base.value:
+                if base is Base.TELEOP:
+                    self.probe.swing()
+                refusal, since = self._request(base.value), time.monotonic()
+            elif self.probe.trace.statuses[-1].reason not in _FOLLOWS:
+                since = time.monotonic()
+            elif time.monotonic() - since >= HEALTHY_S:
                 self._account()
                 return
-            self.pause(0.2)
-        reason = self.probe.trace.statuses[-1].reason if self.probe.trace.statuses else "no status"
+            self.pause(POLL_S)
+        statuses = self.probe.trace.statuses
         raise BringUpError(
-            f"The system does not come to {base.value} within {READY_S:g} s: {refusal or reason}",
+            f"The system does not come to {base.value} within {READY_S:g} s: "
+            f"{refusal or (statuses[-1].reason if statuses else 'no status comes')}",
             remedy=f"Look into {self._system.log_dir}.",
         )
 
@@ -228,11 +234,11 @@ class _Rig:
         """Count ticks of the healthy stretch that has just passed."""
         statuses = [s for s in self.probe.trace.statuses if s.sent_ns > time.time_ns() - HEALTHY_S * 1e9]
         if len(statuses) > 1 and statuses[-1].missed >= statuses[0].missed:
-            self.results.healthy_ticks += statuses[-1].ticks - statuses[0].ticks
-            self.results.healthy_missed += statuses[-1].missed - statuses[0].missed
+            self._results.healthy_ticks += statuses[-1].ticks - statuses[0].ticks
+            self._results.healthy_missed += statuses[-1].missed - statuses[0].missed
 
     def _missed_share(self) -> float:
-        return MISSED_MORE + 2.0 * self.results.healthy_missed / max(1, self.results.healthy_ticks)
+        return MISSED_MORE + 2.0 * self._results.healthy_missed / max(1, self._results.healthy_ticks)
 
     def _wait(self, condition: Callable[[], object], timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
@@ -246,6 +252,9 @@ class _Rig:
 
 
 def set_environment(domain_id: int | None) -> None:
-    """Let the nodes of the run find each other on this machine alone, in a domain of its own."""
+    """Let the nodes of the run find each other on this machine alone, in a domain of its own.
+
+    The environment's own domain may be a real robot's.
+    """
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100 if domain_id is None else domain_id)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
