@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.control.limits import JointLimits
-from f1_ros.faults.fault import CONTROL_PERIODS, Action, Fault
+from f1_ros.faults.fault import CONTROL_PERIODS, Action, Base, Fault
 
 Array = NDArray[np.float64]
 SECOND_NS = 1_000_000_000
@@ -179,6 +179,9 @@ def _brakes(fault: Fault, trace: Trace, outcome: Outcome) -> None:
     if first is None:
         outcome.problems.append("no command since it was noticed")
         return
+    held = [c for c in trace.commands if c.sent_ns > trace.injected_ns] if fault.base is Base.HOLD else []
+    if not all(at_rest([c]) for c in held):
+        outcome.problems.append("moves, from HOLD")
     since, before = trace.commands[first:], trace.commands[first - 1] if first else trace.commands[0]
     began_ns = since[0].stamp_ns if notice.mode_ns == 0 else notice.mode_ns
     outcome.noticed_s = max(0.0, (since[0].sent_ns - trace.injected_ns) / SECOND_NS)

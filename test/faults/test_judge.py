@@ -122,6 +122,17 @@ def test_a_planted_failure_is_reported_as_failed(planted: str) -> None:
     assert report([LOST], results).exit_status == 1
 
 
+def test_chunks_from_before_a_switch_may_not_move_the_arm_at_all() -> None:
+    before = fault("chunk_from_before_the_switch")
+    made = trace(reason="no usable action chunk for 1 s")
+    made.diagnoses = [Diagnosis(SENT_NS + 300 * MS, "action_node: chunks", 1, "Refused: before switch.")]
+    assert judged(made, before).problems == ["moves, from HOLD"]
+    for tick in range(80):
+        command(made, tick, speed=0.0)
+        made.commands[tick] = dataclasses.replace(made.commands[tick], position=made.commands[0].position)
+    assert judged(made, before).ok
+
+
 def test_named_too_late_and_only_at_a_level_of_warning_or_more() -> None:
     made = trace()
     made.diagnoses[0] = dataclasses.replace(made.diagnoses[0], sent_ns=made.injected_ns + 9_000 * MS)
