@@ -78,15 +78,14 @@ class ProcessSpec:
 
     def death_notice(self, exit_code: int) -> str:
         """The line to show when this process has ended by itself; a negative exit code is a signal's number."""
+        ends = self.on_exit is OnExit.END_SYSTEM
         holds = "the robot holds by its safe action when commands are missing"
         if self.restarted(exit_code) is not None:
             left = f"at most {self.restarts} more times"
+            holds = "the robot's own controller holds the last command" if ends else holds
             after = f"It is started again in {RESTART_DELAY_S:g} s ({left}); until then {holds}."
         else:
-            after = {
-                OnExit.END_SYSTEM: "The whole system ends.",
-                OnExit.KEEP_OTHERS: f"The others go on; {holds}.",
-            }[self.on_exit]
+            after = "The whole system ends." if ends else f"The others go on; {holds}."
         return f"{self.name} ({self.role}) died: {describe_exit(exit_code)}. {after}"
 
 

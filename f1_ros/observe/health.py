@@ -36,8 +36,8 @@ ENOUGH = 10
 HOLD_NS = 5 * SECOND_NS
 """How long a single event (a stamp set back) stays in the status, so that a person sees it."""
 
-_EVERY_PX = 4
-"""Of so many rows and columns one is looked at for a black frame: 40 us for 640x480."""
+_EVERY_PX = 8
+"""Of so many rows and columns one is looked at for a black frame: a lit scene is not bright in single pixels alone."""
 
 STANDING = 3
 """Repeated stamps in a row that count as a clock that stands."""
