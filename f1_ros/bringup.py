@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,12 @@ from f1_ros.errors import BringUpError
 from f1_ros.paths import share_dir
 
 Parameter = bool | int | float | str
+
+RESTARTS = 5
+"""How often a process that needs no other to start anew is started again in one run of the system."""
+RESTART_DELAY_S = 1.0
+"""From a process's death to its new start, s: one that dies at once must not keep the machine busy."""
+_AS_ASKED, _CANNOT_BE_CONFIGURED = 0, 2  # exit statuses of `f1_ros.nodes.lifecycle.run` that a new start does not mend
 
 SHIPPED_POLICY = "f1_belt"
 NO_POLICY = "none"
@@ -51,6 +57,9 @@ class ProcessSpec:
         role: what it does, in the words that a user reads when it has died.
         parameters: ROS parameters; what is not named keeps the node's default (`docs/interfaces.md`).
         remappings: (from, to) pairs of ROS names.
+        restarts: how often it is started again after a bug or a signal has ended it; the others go on meanwhile, and
+            `on_exit` holds for the death after the last of them.
+        restart_parameters: parameters that differ when it is started again.
     """
 
     name: str
@@ -59,14 +68,30 @@ class ProcessSpec:
     role: str
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     remappings: tuple[tuple[str, str], ...] = ()
+    restarts: int = 0
+    restart_parameters: Mapping[str, Parameter] = field(default_factory=dict)
 
-    def death_notice(self, how: str) -> str:
-        """The line to show when this process has ended by itself; `how` is e.g. "exit code 1"."""
-        after = {
-            OnExit.END_SYSTEM: "The whole system ends.",
-            OnExit.KEEP_OTHERS: "The others go on; the robot holds by its safe action when commands are missing.",
-        }[self.on_exit]
-        return f"{self.name} ({self.role}) died: {how}. {after}"
+    def restarted(self, exit_code: int) -> ProcessSpec | None:
+        """What to start in this one's place after it has ended with `exit_code`, or None.
+
+        Not after exit status 0, since someone has asked it to end, nor after 2: it cannot be configured, and could not
+        the next time.
+        """
+        if self.restarts < 1 or exit_code in (_AS_ASKED, _CANNOT_BE_CONFIGURED):
+            return None
+        return replace(self, restarts=self.restarts - 1, parameters={**self.parameters, **self.restart_parameters})
+
+    def death_notice(self, exit_code: int) -> str:
+        """The line to show when this process has ended by itself; a negative exit code is a signal's number."""
+        ends = self.on_exit is OnExit.END_SYSTEM
+        holds = "the robot holds by its safe action when commands are missing"
+        if self.restarted(exit_code) is not None:
+            left = f"at most {self.restarts} more times"
+            holds = "the robot's own controller holds the last command" if ends else holds
+            after = f"It is started again in {RESTART_DELAY_S:g} s ({left}); until then {holds}."
+        else:
+            after = "The whole system ends." if ends else f"The others go on; {holds}."
+        return f"{self.name} ({self.role}) died: {describe_exit(exit_code)}. {after}"
 
 
 @dataclass(frozen=True)
@@ -255,6 +280,8 @@ def franka(options: FrankaOptions) -> BringUp:
                 "initial_mode": options.mode,
                 **({"control_rate": options.control_rate} if options.control_rate else {}),
             },
+            restarts=RESTARTS,
+            restart_parameters={"initial_mode": "hold"},  # after a death the arm moves by request only
         )
     )
     if options.policy_dir is not None:
@@ -269,6 +296,7 @@ def franka(options: FrankaOptions) -> BringUp:
                 on_exit=OnExit.KEEP_OTHERS,
                 role="scripted teleoperator",
                 parameters={"profile": options.profile},  # it goes by the stamps of what it hears
+                restarts=RESTARTS,
             )
         )
     if options.record:
@@ -304,6 +332,7 @@ def _recorder(options: FrankaOptions, clock: dict[str, Parameter]) -> ProcessSpe
             "cameras": options.cameras,
             "instruction": options.instruction,
         },
+        restarts=RESTARTS,
     )
 
 
@@ -321,7 +350,8 @@ def _perception(options: FrankaOptions, policy_dir: Path, clock: dict[str, Param
     if options.one_process:
         parts = [("perception_node", "cameras and joint state to action chunks", {**observation, **policy})]
     return [
-        ProcessSpec(name, name, OnExit.KEEP_OTHERS, role, {**common, **parameters}) for name, role, parameters in parts
+        ProcessSpec(name, name, OnExit.KEEP_OTHERS, role, {**common, **parameters}, restarts=RESTARTS)
+        for name, role, parameters in parts
     ]
 
 

@@ -7,6 +7,8 @@ that commands the robot. Here each process writes to its own log file, and the c
 
 Every process leads a group of its own, so that the terminal's Ctrl-C reaches the supervisor alone and a signal from
 it reaches everything that a node may have started. The kernel ends the children (SIGTERM) if the supervisor is killed.
+
+A process that a bug or a signal has ended is started again where its description says so, while the others run on.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, Literal, TextIO
 
 import yaml
 
-from f1_ros.bringup import BringUp, OnExit, ProcessSpec, describe_exit
+from f1_ros.bringup import RESTART_DELAY_S, BringUp, OnExit, ProcessSpec, describe_exit
 from f1_ros.errors import BringUpError
 
 # On a stop: SIGINT at once, SIGTERM and SIGKILL to those left after so many seconds; all has ended within 3 s.
@@ -58,7 +60,7 @@ class Death:
     @property
     def notice(self) -> str:
         """The line to show."""
-        return self.process.death_notice(self.how)
+        return self.process.death_notice(self.exit_code)
 
 
 class _Child:
@@ -129,6 +131,7 @@ class Supervisor:
         self._console = console
         self._command = command or _module_command
         self._children: dict[str, _Child] = {}
+        self._restarts: list[tuple[float, ProcessSpec]] = []  # when to start what again, s on the monotonic clock
         self._width = max((len(process.name) for process in bringup.processes), default=0)
         self._ending = False
         self._stopped = False
@@ -146,8 +149,9 @@ class Supervisor:
 
     @property
     def running(self) -> bool:
-        """Whether the system is up: some process lives, and none that the others need has died."""
-        return not self._ending and any(child.popen.returncode is None for child in self._children.values())
+        """Whether the system is up: some process lives or will be started again, and none that all need has died."""
+        lives = any(child.popen.returncode is None for child in self._children.values())
+        return not self._ending and (lives or bool(self._restarts))
 
     @property
     def pids(self) -> dict[str, int]:
@@ -161,20 +165,16 @@ class Supervisor:
 
     def start(self) -> None:
         """Start every process, in the order of the description."""
-        try:
+        with self._failures_named():
             self.log_dir.mkdir(parents=True, exist_ok=True)
             for process in self.bringup.processes:
-                self._children[process.name] = self._start(process)
-        except OSError as error:
-            raise BringUpError(
-                f"Bring-up '{self.bringup.name}' cannot be started: {error}.",
-                remedy="Check that the log folder can be written and that the package is installed.",
-            ) from error
+                self._children[process.name] = self._start(process, "wb")
 
     def poll(self, timeout_s: float = POLL_S) -> list[Death]:
         """Follow the output for up to `timeout_s`; return at once with the processes that have died since.
 
-        The first death of a process that the others need ends `running`; call `stop` then.
+        Processes that are to be started again are, in the calls that follow. The death for good of a process that the
+        others need ends `running`; call `stop` then.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -187,7 +187,12 @@ class Supervisor:
             self._follow()
             for death in deaths:
                 self._say(death.notice)
-                self._ending |= death.process.on_exit is OnExit.END_SYSTEM
+                again = death.process.restarted(death.exit_code)
+                if again is not None:
+                    self._restarts.append((time.monotonic() + RESTART_DELAY_S, again))
+                else:
+                    self._ending |= death.process.on_exit is OnExit.END_SYSTEM
+            self._start_again()
             left = deadline - time.monotonic()
             if deaths or left <= 0 or not self._children:
                 return deaths
@@ -228,14 +233,35 @@ class Supervisor:
             self._say(f"ended: {codes}. Logs: {self.log_dir}")
         self._stopped = True
 
-    def _start(self, process: ProcessSpec) -> _Child:
+    def _start_again(self) -> None:
+        due = [process for due_s, process in self._restarts if due_s <= time.monotonic()]
+        if self._ending or not due:
+            return
+        self._restarts = [(due_s, process) for due_s, process in self._restarts if process not in due]
+        with self._failures_named():
+            for process in due:
+                self._children[process.name].log.close()
+                self._children[process.name] = self._start(process, "ab")
+
+    @contextlib.contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BringUpError(
+                f"Bring-up '{self.bringup.name}' cannot be started: {error}.",
+                remedy="Check that the log folder can be written and that the package is installed.",
+            ) from error
+
+    def _start(self, process: ProcessSpec, log_mode: Literal["wb", "ab"]) -> _Child:
         parameters = self.log_dir / f"{process.name}.yaml"
         parameters.write_text(yaml.safe_dump({"/**": {"ros__parameters": dict(process.parameters)}}))
         arguments = ["--ros-args", "--params-file", str(parameters)]
         for source, target in process.remappings:
             arguments += ["-r", f"{source}:={target}"]
         path = self.log_dir / f"{process.name}.log"
-        with path.open("wb") as out:
+        with path.open(log_mode) as out:
+            written = out.tell()
             popen = subprocess.Popen(
                 [*self._command(process.executable), *arguments],
                 env=self._environment,
@@ -246,7 +272,9 @@ class Supervisor:
                 preexec_fn=_end_with_parent,
             )
         self._say(f"{process.name} started (pid {popen.pid}): {process.role}.")
-        return _Child(process, popen, path.open("rb"))
+        log = path.open("rb")
+        log.seek(written)
+        return _Child(process, popen, log)
 
     def _follow(self) -> None:
         for child in self._children.values():

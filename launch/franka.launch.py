@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown, TimerAction
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from f1_ros.bringup import BRINGUPS, OnExit, ProcessSpec, describe_exit
+from f1_ros.bringup import BRINGUPS, RESTART_DELAY_S, OnExit, ProcessSpec
 
 FRANKA = BRINGUPS["franka"]
 Entities = list[LaunchDescriptionEntity]
@@ -35,7 +35,10 @@ def died(process: ProcessSpec) -> Callable[[ProcessExited, LaunchContext], Entit
     def on_exit(event: ProcessExited, context: LaunchContext) -> Entities:
         if context.is_shutdown:
             return []
-        notice = process.death_notice(describe_exit(event.returncode))
+        notice = process.death_notice(event.returncode)
+        again = process.restarted(event.returncode)
+        if again is not None:
+            return [LogInfo(msg=notice), TimerAction(period=RESTART_DELAY_S, actions=[node(again)])]
         return [LogInfo(msg=notice)] + ([Shutdown(reason=notice)] if process.on_exit is OnExit.END_SYSTEM else [])
 
     return on_exit

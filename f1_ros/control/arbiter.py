@@ -43,6 +43,7 @@ class Cause(Enum):
     POLICY_SILENT = "policy_silent"
     TRACKING = "tracking"
     RIVAL = "rival"
+    STALLED = "stalled"
     REQUESTED = "requested"
 
 

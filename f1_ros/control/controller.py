@@ -26,6 +26,7 @@ from f1_ros.control.gripper import GripperGate
 from f1_ros.control.leader import LeaderFollower
 from f1_ros.control.limits import LimitedStep, Limiter
 from f1_ros.control.measured import MeasuredState
+from f1_ros.control.tally import tally
 from f1_ros.control.timeline import ChunkTimeline, PushOutcome
 from f1_ros.control.watch import Watch
 from f1_ros.robots.profile import RobotProfile
@@ -168,32 +169,8 @@ class Controller:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Counts since the start: ticks, limited, chunks, dropped (steps), rejected, and each cause of the last.
-
-        `limited_by_lead` and `limited_by_workspace` are ticks in which the command waited for a joint that lags behind,
-        or was kept from leaving the workspace. `mode_changes` are those that a command shows.
-        The causes: `rejected_chunk_*` (see PushOutcome; `superseded`: newer ones came before a tick) and
-        `rejected_teleop_*` (see Refusal), which add up to `rejected`; `rejected_state` and `fault_*`.
-        """
-        timeline = self._timeline.counters
-        causes = Counter({name: n for name, n in self._counts.items() if name.startswith("rejected_")})
-        state = causes.pop("rejected_state", 0)
-        causes.update({f"rejected_chunk_{o.value}": timeline[o.value] for o in PushOutcome})
-        del causes["rejected_chunk_accepted"]
-        return {
-            "ticks": self._counts["ticks"],
-            "limited": self._counts["limited"],
-            "limited_by_lead": self._counts["limited_by_lead"],
-            "limited_by_workspace": self._counts["limited_by_workspace"],
-            "chunks": timeline[PushOutcome.ACCEPTED.value],
-            "dropped": timeline["steps_dropped"],
-            "rejected": causes.total(),
-            "rejected_state": state,
-            "clock_resets": self._counts["clock_resets"],
-            "mode_changes": self._modes.changes,
-            **causes,
-            **{f"fault_{name}": n for name, n in self._arbiter.faults.items()},
-        }
+        """Counts since the start; see `tally`."""
+        return tally(self._counts, self._timeline.counters, self._arbiter.faults, self._modes.changes)
 
     # -- what comes in ------------------------------------------------------------------------------------------------
 
@@ -270,7 +247,8 @@ class Controller:
             sending: whether the command will reach the robot. Until it does, HOLD and FAULT follow the measured
                 joints, so that the first command that goes out is where the arm is then.
         """
-        if self._now_ns is not None and now_ns < self._now_ns - _CLOCK_RESET_NS:
+        gap_ns = 0 if self._now_ns is None else now_ns - self._now_ns
+        if gap_ns < -_CLOCK_RESET_NS:
             self._restart()
         self._now_ns = now_ns
         self._counts["ticks"] += 1
@@ -283,7 +261,12 @@ class Controller:
             self._anchored = True
         elif not sending and self.mode in (Mode.HOLD, Mode.FAULT) and self._measured.finite:
             self._limiter.reset(self._measured.position)
-        self._happened(self._noticed(), self._watch.problem(self.mode, self._limiter.position, now_ns))
+        problem = self._watch.problem(self.mode, self._limiter.position, now_ns)
+        if sending and gap_ns > self.profile.timeouts.joint_state * 1e9:
+            # Nothing was sent meanwhile, and what came in is as old: the plan must not be caught up with.
+            detail = f"no command for {gap_ns * 1e-9:.1f} s: the process was stopped, or the clock set forward"
+            problem = (Cause.STALLED, detail)
+        self._happened(self._noticed(), problem)
         step, grippers, reason = self._follow(now_ns)
         if step.refused:
             self._fault(Cause.NAN_COMMAND, f"the {self.mode.name.lower()} target is not finite")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
@@ -23,6 +24,9 @@ Diagnosis: TypeAlias = tuple[str, Level, str, Mapping[str, object]]
 Widths: TypeAlias = Mapping[str, tuple[float, int]]
 """Measured opening width (m) of each gripper heard of, and when it was heard, ns."""
 
+SAID_S = 5.0
+"""How long a single event (a clock set back, refused chunks) stays in the report, s, so that a person sees it."""
+
 MISSED_PER_WATCH = 2
 """More missed ticks than this between two looks (0.5 s) are worth a warning."""
 
@@ -35,7 +39,10 @@ class ControlReport:
         self._profile = profile
         self._controller = controller
         self._loop = loop
-        self._missed = 0
+        self._missed = self._resets = self._looked_ns = 0
+        self._reset_s = self._refused_s = float("-inf")
+        self._refused: dict[str, int] = {}
+        self._refusals = ""
 
     def status(self, now_ns: int, widths: Widths, realtime: bool) -> ControlStatus:
         """Make the status message.
@@ -90,7 +97,13 @@ class ControlReport:
             now_ns: time of the newest tick, ns on the ROS clock; 0 before the first.
             widths: measured gripper widths.
         """
-        return [self._mode(), self._deadlines(now_ns), *self._gripper_states(now_ns, widths)]
+        return [
+            self._mode(),
+            self._deadlines(now_ns),
+            self._clock(now_ns),
+            self._chunks(),
+            *self._gripper_states(now_ns, widths),
+        ]
 
     def _mode(self) -> Diagnosis:
         controller = self._controller
@@ -115,6 +128,31 @@ class ControlReport:
         if missed > MISSED_PER_WATCH:
             return "deadlines", Level.WARN, "Ticks are being missed: the machine is too busy.", values
         return "deadlines", Level.OK, "Kept.", values
+
+    def _clock(self, now_ns: int) -> Diagnosis:
+        resets, stands = self._controller.counters["clock_resets"], now_ns and now_ns == self._looked_ns
+        if resets > self._resets:
+            self._reset_s = time.monotonic()
+        self._resets, self._looked_ns = resets, now_ns
+        values = {"resets": resets}
+        if stands:
+            return "clock", Level.ERROR, "Stands still: no command goes out until it moves on.", values
+        if time.monotonic() - self._reset_s < SAID_S:
+            return "clock", Level.WARN, "Was set back: in HOLD from where the arm is; ask for a mode again.", values
+        return "clock", Level.OK, "Moves on.", values
+
+    def _chunks(self) -> Diagnosis:
+        prefix = "rejected_chunk_"
+        counts = {name: n for name, n in self._controller.counters.items() if name.startswith(prefix)}
+        more = [name for name, n in counts.items() if n > self._refused.get(name, 0)]
+        self._refused = counts
+        if more:
+            self._refused_s = time.monotonic()
+            self._refusals = ", ".join(name.removeprefix(prefix).replace("_", " ") for name in more)
+        values = {name: n for name, n in counts.items() if n}
+        if time.monotonic() - self._refused_s < SAID_S:
+            return "chunks", Level.WARN, f"Refused: {self._refusals}.", values
+        return "chunks", Level.OK, "None is refused.", values
 
     def _gripper_states(self, now_ns: int, widths: Widths) -> Iterable[Diagnosis]:
         timeout_s = self._profile.timeouts.gripper_state

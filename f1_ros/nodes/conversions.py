@@ -52,12 +52,14 @@ def to_duration(ns: int) -> Duration:
 
 def image_frame(msg: Image) -> ImageFrame:
     """The frame of an image message, by reference."""
-    return ImageFrame(msg.encoding, msg.height, msg.width, msg.step, bool(msg.is_bigendian), msg.data)
+    return ImageFrame(
+        msg.encoding, msg.height, msg.width, msg.step, bool(msg.is_bigendian), msg.data, msg.header.frame_id
+    )
 
 
 def compressed_frame(msg: CompressedImage) -> CompressedFrame:
     """The frame of a compressed image message, by reference."""
-    return CompressedFrame(msg.format, msg.data)
+    return CompressedFrame(msg.format, msg.data, msg.header.frame_id)
 
 
 def image_to_msg(picture: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image:

@@ -58,6 +58,13 @@ PARAMETERS = (
         lower=-1,
         upper=10_000,
     ),
+    NodeParameter(
+        "black_below",
+        16,
+        "A frame in which no pixel reaches this value (0 to 255) is black, and not used; 0: any frame is.",
+        lower=0,
+        upper=255,
+    ),
 )
 FROZEN_AFTER = 40
 
@@ -150,6 +157,7 @@ class ObservationNode(ManagedNode):
             missing_after_ns=round(self.value("missing_after") * SECOND_NS),
             max_age_ns=round(self.value("max_frame_age") * SECOND_NS),
             frozen_after=frozen_after,
+            black_below=self.value("black_below"),
         )
         tolerance_s = self.value("match_tolerance") or self._profile.match_tolerance_s
         profile = replace(self._profile, match_tolerance_s=tolerance_s)

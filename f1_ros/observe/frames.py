@@ -17,6 +17,7 @@ class ImageFrame:
 
     Attributes:
         encoding, height, width, step, is_bigendian, data: as in the message (px, bytes).
+        frame_id: of the message's header: which camera took it.
     """
 
     encoding: str
@@ -25,6 +26,7 @@ class ImageFrame:
     step: int
     is_bigendian: bool
     data: Any
+    frame_id: str = ""
 
     @classmethod
     def from_rgb(cls, rgb: NDArray[np.uint8]) -> ImageFrame:
@@ -46,10 +48,12 @@ class CompressedFrame:
     Attributes:
         format: as in the message, such as "jpeg".
         data: the JPEG or PNG file.
+        frame_id: of the message's header: which camera took it.
     """
 
     format: str
     data: Any
+    frame_id: str = ""
 
     def to_rgb(self, topic: str) -> NDArray[np.uint8]:
         """(H, W, 3) uint8; see `images.decode_compressed` for errors."""

@@ -13,6 +13,9 @@ from enum import IntEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from f1_ros.observe.frames import Frame, same_content
 from f1_ros.observe.joint_state import JointSource
 from f1_ros.observe.order import Order
@@ -32,6 +35,9 @@ ENOUGH = 10
 
 HOLD_NS = 5 * SECOND_NS
 """How long a single event (a stamp set back) stays in the status, so that a person sees it."""
+
+_EVERY_PX = 8
+"""Of so many rows and columns one is looked at for a black frame: a lit scene is not bright in single pixels alone."""
 
 STANDING = 3
 """Repeated stamps in a row that count as a clock that stands."""
@@ -72,12 +78,14 @@ class HealthLimits:
         max_ahead_ns: furthest that a stamp may lie in the future, ns.
         frozen_after: identical frames in a row, while stamps move, that count as frozen; 0 never. A real sensor's noise
             makes every frame differ; a simulated camera looking at a scene at rest does not, so use 0 there.
+        black_below: a frame is black if no pixel looked at reaches this (0 to 255) in any colour; 0 never.
     """
 
     missing_after_ns: int = SECOND_NS // 2
     max_age_ns: int = SECOND_NS // 4
     max_ahead_ns: int = SECOND_NS // 10
     frozen_after: int = 40
+    black_below: int = 0
 
 
 class StreamHealth:
@@ -160,6 +168,8 @@ class CameraHealth(StreamHealth):
         super().__init__(camera.topic, limits, camera.min_rate_hz)
         self._part = f"camera {camera.name}"
         self._frozen_after = limits.frozen_after
+        self._black_below = limits.black_below
+        self._frame_id: str | None = None
         self._last: Frame | None = None
         self._same = 0
         self.offset_ns = 0
@@ -169,6 +179,24 @@ class CameraHealth(StreamHealth):
     def frozen(self) -> bool:
         """Whether the last frames were all the same while their stamps moved."""
         return 0 < self._frozen_after <= self._same
+
+    def unusable(self, frame: Frame, picture: NDArray[np.uint8]) -> str | None:
+        """Why a frame of a right size is not what this camera should see, or None.
+
+        A stream that carried one camera's frames and now carries another's is noticed by the header's frame_id, which
+        a driver sets for its camera. Two cameras whose cables were swapped keep theirs: nothing here can notice that.
+
+        Args:
+            frame: the frame.
+            picture: (H, W, 3) uint8 RGB, the same.
+        """
+        if self._frame_id is None:
+            self._frame_id = frame.frame_id
+        elif frame.frame_id != self._frame_id:
+            return f"its frames are of '{frame.frame_id}', they were of '{self._frame_id}'"
+        if self._black_below > 0 and not (picture[::_EVERY_PX, ::_EVERY_PX] >= self._black_below).any():
+            return "black: no pixel of its frames is bright"
+        return None
 
     def used(self, frame: Frame) -> None:
         """Look at a frame that goes into an observation."""

@@ -157,11 +157,18 @@ class MatchedStreams:
         """The frame in RGB, (H, W, 3); whether that works is the camera's health.
 
         Raises:
-            ImageError: if it cannot be converted, or has a size that the camera does not have.
+            ImageError: if it cannot be converted, has a size that the camera does not have, is black, or is another
+                camera's.
         """
         health = self.camera_health[camera]
         try:
             picture = to_picture(self._cameras[camera], frame)
+            reason = health.unusable(frame, picture)
+            if reason is not None:
+                raise ImageError(
+                    f"Topic {self._cameras[camera].topic}: {reason}.",
+                    remedy=f"Check the lens, the light and the driver of camera '{camera}', and which topic it is on.",
+                )
         except ImageError as error:
             health.fault = str(error)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import signal
@@ -171,3 +172,48 @@ def test_a_log_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("a file")
     with pytest.raises(BringUpError, match="log"), supervisor(tmp_path, spec("sleeper")):
         pass
+
+
+def test_a_killed_process_is_started_again_while_the_others_run_on(tmp_path: Path) -> None:
+    console = io.StringIO()
+    again = spec("sleeper", OnExit.END_SYSTEM, restarts=1, parameters={"mode": "policy"})
+    again = dataclasses.replace(again, restart_parameters={"mode": "hold"})
+    with supervisor(tmp_path, again, spec("arguments"), console=console) as system:
+        assert wait(wrote(tmp_path, "sleeper", "up"))
+        first, other = system.pids["sleeper"], system.pids["arguments"]
+        os.kill(first, signal.SIGKILL)
+        (death,) = system.poll(20.0)
+        assert "It is started again in 1 s (at most 1 more times)" in death.notice
+        assert system.running
+        assert wait(lambda: not system.poll(0.05) and "sleeper" in system.pids)
+        assert system.pids["sleeper"] != first
+        assert system.pids["arguments"] == other
+        assert (tmp_path / "log" / "sleeper.yaml").read_text() == "/**:\n  ros__parameters:\n    mode: hold\n"
+        assert wait(lambda: (tmp_path / "log" / "sleeper.log").read_text() == "up\nup\n")  # what it said before stays
+        assert not system.poll(0.1)
+        os.kill(system.pids["sleeper"], signal.SIGKILL)
+        (death,) = system.poll(20.0)
+        assert death.notice.endswith("The whole system ends.")
+        assert not system.running
+    assert console.getvalue().count("sleeper | up") == 2
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_a_process_that_was_asked_to_end_or_cannot_be_configured_is_not_started_again(
+    tmp_path: Path, code: int
+) -> None:
+    again = spec("failing", restarts=3)
+    assert again.restarted(code) is None
+    assert "The others go on" in again.death_notice(code)
+    left = again.restarted(1)
+    assert left is not None
+    assert left.restarts == 2
+
+
+def test_a_process_that_waits_for_its_new_start_is_not_started_by_a_stop(tmp_path: Path) -> None:
+    with supervisor(tmp_path, spec("failing", restarts=3)) as system:
+        assert system.poll(20.0)
+        assert system.running
+        system.stop()
+        system.poll(1.5)
+        assert (tmp_path / "log" / "failing.log").read_text() == "about to fail\n"

@@ -17,7 +17,12 @@ def nan_state(rig: Rig) -> None:
 
 def lost_state(rig: Rig) -> None:
     rig.arm_speaks = False
-    rig.now_ns += 200 * MS
+    rig.tick(20)
+
+
+def stall(rig: Rig) -> None:
+    rig.now_ns += 300 * MS
+    rig.joint_state()
 
 
 def hanging_driver(rig: Rig) -> None:
@@ -33,6 +38,7 @@ def blocked_arm(rig: Rig) -> None:
 
 
 FAULTS = {
+    "stall": (stall, "stalled", "no command for 0.3 s: the process was stopped"),
     "nan_state": (nan_state, "nan_state", "joint state holds NaN"),
     "lost_state": (lost_state, "joint_state_lost", "no joint state of fr3_joint1 for 0.2 s"),
     "hanging_driver": (hanging_driver, "joint_state_lost", "no joint state"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import math
+import re
 import shutil
 import threading
 from collections.abc import Callable
@@ -177,12 +178,17 @@ def test_a_full_disk_is_said_and_finished_episodes_are_kept(rig: Rig, monkeypatc
         rig.play(m for m in rest if m[1] >= T0 + 800 * MS)
         with pytest.raises(DataError, match=r"No space left on device.*finished episodes are kept"):
             rig.keep()
+        level, text = rig.says()
+        assert level is Level.ERROR
+        assert re.match("the last episode is lost: .*No space left on device", text)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100 << 20))
         with pytest.raises(DataError, match="has only 100 MB left"):
             rig.recorder.start("pick", None, 0)
         assert rig.says()[0] is Level.WARN
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 30))
-    assert rig.says() == (Level.WARN, "idle; the disk is nearly full: make room")
+    assert rig.says()[0] is Level.ERROR  # until somebody begins another
+    rig.recorder.start("pick", T0 + 2_300 * MS, 0)
+    assert rig.says() == (Level.WARN, "recording; the disk is nearly full: make room")
     assert rig.close().episodes.lengths.tolist() == [8]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from f1_msgs.msg import ControlStatus
+from f1_msgs.srv import SetMode
 from sensor_msgs.msg import JointState
 
 from f1_ros.bringup import FrankaOptions, franka
@@ -64,7 +65,7 @@ def test_up_runs_the_system_and_ctrl_c_leaves_nothing_behind(ros: Any, tmp_path:
     ]  # fmt: skip
 
 
-def test_a_killed_policy_leaves_the_robot_holding_and_a_killed_action_node_ends_the_system(
+def test_each_process_that_is_killed_comes_back_and_the_arm_moves_again_by_request_only(
     ros: Any, tmp_path: Path
 ) -> None:
     statuses = ros.collect(ControlStatus, "/f1/status", COMMAND)
@@ -80,26 +81,52 @@ def test_a_killed_policy_leaves_the_robot_holding_and_a_killed_action_node_ends_
             "PYTHONPATH": str(REPO),
         },
     )
+
+    def ask(mode: int) -> None:
+        def granted() -> bool:
+            system.poll(0.0)
+            ros.spin(0.2)
+            return bool(ros.call(SetMode, "/f1/set_mode", SetMode.Request(mode=mode)).success)
+
+        ros.until(granted, f"mode {mode} is granted")
+
     with system:
         ros.until(lambda: statuses and statuses[-1].mode == ControlStatus.POLICY, "the policy rules")
-        os.kill(system.pids["perception_node"], signal.SIGKILL)
+        first = system.pids
+        os.kill(first["perception_node"], signal.SIGKILL)
         (death,) = wait_for_death(system)
         assert death.notice == (
-            "perception_node (cameras and joint state to action chunks) died: killed by SIGKILL. The others go on; "
-            "the robot holds by its safe action when commands are missing."
+            "perception_node (cameras and joint state to action chunks) died: killed by SIGKILL. It is started again "
+            "in 1 s (at most 5 more times); until then the robot holds by its safe action when commands are missing."
         )
-        assert system.running
         ros.until(lambda: statuses[-1].mode == ControlStatus.FAULT, "the action node notices")
         assert statuses[-1].reason == "no usable action chunk for 1 s"
-        ros.spin(0.5)
-        last = [c.position for c in commands[-10:]]
-        assert np.ptp(last, axis=0).max() < 1e-9
+        ros.until(lambda: system.poll(0.0) or "perception_node" in system.pids, "it is started again")
+        ros.spin(2.5)
+        assert statuses[-1].mode == ControlStatus.FAULT  # nobody has asked
+        assert np.ptp([c.position for c in commands[-10:]], axis=0).max() < 1e-9
+        ask(ControlStatus.HOLD)
+        ask(ControlStatus.POLICY)
 
-        os.kill(system.pids["action_node"], signal.SIGKILL)
+        os.kill(first["action_node"], signal.SIGKILL)
         (death,) = wait_for_death(system)
-        assert "action_node (commands to the robot) died: killed by SIGKILL. The whole system ends." in death.notice
+        assert death.notice == (
+            "action_node (commands to the robot) died: killed by SIGKILL. It is started again in 1 s (at most 5 more "
+            "times); until then the robot's own controller holds the last command."
+        )
+        assert system.running
+        statuses.clear()
+        ros.until(lambda: system.poll(0.0) or statuses, "it is started again")
+        ros.spin(1.0)
+        assert statuses[-1].mode in (ControlStatus.HOLD, ControlStatus.FAULT)  # not the initial mode: nobody has asked
+        ask(ControlStatus.HOLD)
+        ask(ControlStatus.POLICY)
+        assert system.pids["sim_node"] == first["sim_node"]
+
+        os.kill(first["sim_node"], signal.SIGKILL)
+        (death,) = wait_for_death(system)
+        assert death.notice.endswith("died: killed by SIGKILL. The whole system ends.")
         assert not system.running
-    assert set(system.exit_codes) == {"sim_node", "action_node", "perception_node"}
     assert system.pids == {}
 
 

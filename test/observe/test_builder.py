@@ -380,3 +380,38 @@ def test_whatever_arrives_an_observation_is_never_stale_nor_malformed(
                 assert np.isfinite(result.state).all()
                 assert result.images.shape == (2, 3, 96, 96)
         assert all(status.message for status in builder.statuses(now))
+
+
+def test_a_black_camera_gives_no_observation_and_is_named_until_it_sees_again() -> None:
+    limits = HealthLimits(black_below=16)
+    rig = Rig(ObservationBuilder.for_robot(SPEC, PROFILE, limits))
+    rig.frame = lambda camera, k: picture(3 if camera == "wrist" and 12 <= k < 15 else 100 + k)
+    rig.run(range(14))
+    assert rig.observed() == [9, 10, 11]
+    assert "camera/wrist" in rig.reason(13)
+    assert "black: no pixel" in rig.reason(13)
+    assert (rig.status("camera wrist").level, rig.status("camera front").level) == (Level.ERROR, Level.OK)
+    rig.run(range(14, 17))
+    assert rig.observed() == [9, 10, 11, 15, 16]
+    assert rig.status("camera wrist").level is Level.OK
+
+
+def test_one_bright_spot_is_no_black_frame() -> None:
+    spot = np.zeros((96, 96, 3), np.uint8)
+    spot[40:48, 40:48, 1] = 20
+    rig = Rig(ObservationBuilder.for_robot(SPEC, PROFILE, HealthLimits(black_below=16)))
+    rig.frame = lambda camera, k: ImageFrame.from_rgb(spot)
+    rig.run(range(10))
+    assert rig.observed() == [9]
+
+
+def test_cameras_that_are_swapped_while_running_are_noticed_by_the_frames_names() -> None:
+    def frame(camera: str, k: int) -> Frame:
+        other = {"front": "wrist", "wrist": "front"}[camera]
+        return dataclasses.replace(picture(k), frame_id=other if k >= 12 else camera)
+
+    rig = Rig(frame=frame)
+    rig.run(range(14))
+    assert rig.observed() == [9, 10, 11]
+    assert "its frames are of 'wrist', they were of 'front'" in rig.reason(13)
+    assert "of 'wrist'" in rig.status("camera front").message

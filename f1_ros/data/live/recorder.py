@@ -78,6 +78,7 @@ class LiveRecorder:
         self._instruction = ""
         self._writer: EpisodeWriter | None = None
         self._episode: _Episode | None = None
+        self._unsaved = ""  # why the last episode is not in the dataset
 
     @property
     def episodes(self) -> int:
@@ -168,7 +169,7 @@ class LiveRecorder:
             self._settings.max_repeated,
             begin_ns,
         )
-        self._episode = _Episode(frames, task)
+        self._episode, self._unsaved = _Episode(frames, task), ""
         return f"Episode {self.episodes} begins: {task}."
 
     def stop(self, *, keep: bool, end_ns: int | None, now_ns: int) -> Future[Saved]:
@@ -259,6 +260,8 @@ class LiveRecorder:
             return Status("recording", Level.WARN, f"idle, not ready: {obstacle}", values)
         if episode is not None and episode.trouble is not None:
             return Status("recording", Level.ERROR, f"the episode ended early: {episode.trouble}", values)
+        if episode is None and self._unsaved:
+            return Status("recording", Level.ERROR, f"the last episode is lost: {self._unsaved}", values)
         said = "idle" if episode is None else "recording" if episode.answer is None else "writing the episode"
         if free < LITTLE_FREE:
             return Status("recording", Level.WARN, f"{said}; the disk is nearly full: make room", values)
@@ -381,6 +384,7 @@ class LiveRecorder:
         assert episode.answer is not None
         error = saving.exception()
         if error is not None:
+            self._unsaved = str(error)
             episode.answer.set_exception(error)
         else:
             early = "" if episode.trouble is None else str(episode.trouble)
