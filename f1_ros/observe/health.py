@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from f1_ros.observe.clock_offset import ClockOffset
 from f1_ros.observe.frames import Frame, same_content
 from f1_ros.observe.joint_state import JointSource
 from f1_ros.observe.order import Order
@@ -99,6 +100,8 @@ class StreamHealth:
         self._latencies: deque[int] = deque(maxlen=WINDOW)
         self._received_ns: int | None = None
         self._reset_ns: int | None = None
+        self._leapt_ns: int | None = None
+        self._clock = ClockOffset()
         self._standing = 0
         self.counts = dict.fromkeys([*(order.value for order in Order), "unusable"], 0)
         self.fault: str | None = None
@@ -115,12 +118,20 @@ class StreamHealth:
         self._standing = self._standing + 1 if order is Order.DUPLICATE else 0
         if order is Order.RESET:
             self._reset_ns = received_ns
-        if order is Order.RESET or was_missing:  # figures are of the stream as it runs now
+        leapt = order in (Order.NEXT, Order.RESET) and self._clock.add(stamp_ns, received_ns)
+        if leapt and not was_missing:
+            self._leapt_ns = received_ns
+        if order is Order.RESET or was_missing or leapt:  # figures are of the stream as it runs now
             self._stamps.clear()
             self._latencies.clear()
         if order in (Order.NEXT, Order.RESET):
             self._stamps.append(stamp_ns)
             self._latencies.append(received_ns - stamp_ns)
+
+    @property
+    def clock_ahead_ns(self) -> int | None:
+        """How far the stream's clock is ahead of the host's, ns; see `ClockOffset.ahead_ns`."""
+        return self._clock.ahead_ns
 
     def missing(self, now_ns: int) -> bool:
         """Whether nothing has come lately. A clock set back since the last message tells nothing."""
@@ -140,12 +151,14 @@ class StreamHealth:
                 found.append((Level.ERROR, "header stamps are not on the ROS clock, or come far too late"))
         if self._reset_ns is not None and 0 <= now_ns - self._reset_ns < HOLD_NS:
             found.append((Level.WARN, "stamps went backwards: clock set back"))
+        if self._leapt_ns is not None and 0 <= now_ns - self._leapt_ns < HOLD_NS:
+            found.append((Level.WARN, "stamps leapt ahead: clock set forward"))
         if len(self._stamps) >= ENOUGH and self._rate_hz() < self._min_rate_hz:
             found.append((Level.WARN, f"slower than {self._min_rate_hz:g} Hz"))
         return found
 
     def values(self, now_ns: int) -> dict[str, float | int | str]:
-        """Figures: counts, rate and jitter of the stamps, latency from stamp to reception, age of the newest."""
+        """Figures: counts, rate and jitter of the stamps, latency from stamp to reception, age, the clock's offset."""
         figures: dict[str, float | int | str] = {"topic": self._topic, "received": sum(self.counts.values())}
         figures |= {name: count for name, count in self.counts.items() if name != Order.NEXT.value}
         if len(self._stamps) > 2:
@@ -155,6 +168,10 @@ class StreamHealth:
             figures["latency_min_ms"] = round(min(self._latencies) * MS, 2)
             figures["latency_p50_ms"] = round(statistics.median(self._latencies) * MS, 2)
             figures["age_ms"] = round((now_ns - self._stamps[-1]) * MS, 2)
+        if self._clock.ahead_ns is not None:
+            figures["clock_ahead_ms"] = round(self._clock.ahead_ns * MS, 2)
+        if self._clock.drift_ppm is not None:
+            figures["clock_drift_ppm"] = round(self._clock.drift_ppm, 1)
         return figures
 
     def _rate_hz(self) -> float:
@@ -204,12 +221,19 @@ class CameraHealth(StreamHealth):
             self._same = self._same + 1 if self._last is not None and same_content(self._last, frame) else 0
             self._last = frame
 
-    def status(self, now_ns: int) -> Status:
-        """State for /diagnostics."""
+    def status(self, now_ns: int, first: CameraHealth | None = None) -> Status:
+        """State for /diagnostics.
+
+        Args:
+            now_ns: now on the ROS clock, ns.
+            first: camera 0, to which clock and stamps are compared.
+        """
         problems = self.problems(now_ns)
         if self.frozen and not self.missing(now_ns):
             problems.append((Level.ERROR, "frozen: its frames repeat while their stamps move"))
         values = self.values(now_ns) | {"offset_to_camera_0_ms": round(self.offset_ns * MS, 2)}
+        if first is not None and first.clock_ahead_ns is not None and self.clock_ahead_ns is not None:
+            values["clock_ahead_of_camera_0_ms"] = round((self.clock_ahead_ns - first.clock_ahead_ns) * MS, 2)
         return _status(self._part, problems, "frames arrive", values)
 
 

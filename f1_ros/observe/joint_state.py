@@ -180,6 +180,8 @@ class JointStateBuffer:
             return newest.copy()
         for (late_ns, late), (early_ns, early) in pairwise(reversed(self._samples)):
             if early_ns <= stamp_ns:
+                if early_ns == stamp_ns:
+                    return early.copy()
                 if late_ns - early_ns > limit:
                     raise ObservationError(
                         f"Topic {topic}: joint states leave a gap of over {limit // 1_000_000} ms around the frames.",

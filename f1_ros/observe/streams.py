@@ -192,7 +192,8 @@ class MatchedStreams:
 
     def statuses(self, now_ns: int) -> tuple[Status, ...]:
         """State of every camera and of every source of joint states."""
-        cameras = [health.status(now_ns) for health in self.camera_health.values()]
+        first = next(iter(self.camera_health.values()))
+        cameras = [health.status(now_ns, first) for health in self.camera_health.values()]
         joints = [health.status(now_ns) for health in self.joint_health.values()]
         return (*cameras, *joints)
 

@@ -46,6 +46,13 @@ def test_the_newest_position_is_held_up_to_the_age_limit_and_no_longer() -> None
         buffer.at(110 * MS + 1)
 
 
+def test_a_position_measured_at_the_very_instant_before_a_gap_is_given() -> None:
+    buffer = JointStateBuffer(ELBOW_WRIST)
+    for stamp in (0, 300):
+        buffer.add(stamp * MS, ["elbow", "wrist"], [1.0 + stamp, 2.0])
+    assert buffer.at(0).tolist() == [1.0, 2.0]
+
+
 def test_nothing_is_interpolated_over_a_gap_or_before_the_first_message() -> None:
     buffer = JointStateBuffer(ELBOW_WRIST)
     with pytest.raises(ObservationError, match="come not at all"):
