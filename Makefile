@@ -58,6 +58,7 @@ bench: setup
 	$(BIN)/python bench/loader.py
 	$(BIN)/python bench/training.py
 	$(BIN)/python bench/synchroniser.py
+	$(BIN)/python bench/splices.py --runs 3000
 
 bench-peers: $(PEERS_VENV)/.installed
 

@@ -1,4 +1,4 @@
-"""Splices between chunks in randomised runs: our timeline, a naive switch, and lerobot's ActionQueue, on the same chunks.
+"""Splices between chunks in randomised runs: our timeline, a naive switch, lerobot's ActionQueue, on the same chunks.
 
     python bench/splices.py [--runs 10000] [--peers PYTHON] [--out DIR]
 
@@ -36,7 +36,7 @@ from f1_ros.control.timeline import ChunkTimeline, PushOutcome
 from f1_ros.robots.profile import load_profile
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 - after the choice of what draws
+from matplotlib import pyplot as plt
 
 Array = NDArray[np.float64]
 HERE = Path(__file__).parent
