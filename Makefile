@@ -61,6 +61,7 @@ bench: setup
 	$(BIN)/python bench/limits.py
 	$(BIN)/python bench/switches.py
 	$(BIN)/f1-ros faults run --json bench/results/faults.json
+	$(BIN)/python bench/splices.py --runs 3000
 
 bench-peers: $(PEERS_VENV)/.installed
 

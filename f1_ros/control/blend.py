@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,18 +46,25 @@ class Blend:
     ) -> Blend:
         """The gentlest blend of `least_s`; a longer one where it would be too sudden or too fast.
 
+        All joints take the same time, so that the arm goes straight to its plan, but those that are too fast then.
+
         Args:
             start_ns: when it starts, ns.
             offset: (joints,) rad.
             rate: (joints,) rad/s.
             least_s: time that it takes where neither limit is in the way, s.
-            acceleration: largest acceleration, rad/s^2.
+            acceleration: more than it may accelerate, rad/s^2: offsets take up to a third of it, rates as much.
             slowest: (joints,) lowest velocity, negative, rad/s; `rate` may be outside and is then left at once.
             fastest: (joints,) highest velocity, positive, rad/s.
         """
-        # The acceleration that takes least_s: from T = (s r + 2 w) / a with w^2 = s a d + r^2 / 2, s = +-1.
-        reach, turn = 2.0 * offset + least_s * rate, least_s * rate
-        a = np.clip((np.abs(reach) + np.hypot(reach, turn)) / least_s**2, 1e-9, acceleration)
+        common_s = max(
+            least_s,
+            math.sqrt(12.0 * float(np.abs(offset).max()) / acceleration),
+            8.0 * float(np.abs(rate).max()) / acceleration,
+        )
+        # The acceleration that takes so long: from T = (s r + 2 w) / a with w^2 = s a d + r^2 / 2, s = +-1.
+        reach, turn = 2.0 * offset + common_s * rate, common_s * rate
+        a = np.maximum((np.abs(reach) + np.hypot(reach, turn)) / common_s**2, 1e-9)
         side = np.where(offset + rate * np.abs(rate) / (2.0 * a) >= 0.0, 1.0, -1.0)  # where it would stop
         peak = np.sqrt(np.maximum(side * a * offset + rate * rate / 2.0, 0.0))
         kept = np.minimum(peak, np.where(side > 0.0, -np.asarray(slowest), fastest))

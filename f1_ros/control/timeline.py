@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 _CLOCK_TOLERANCE_NS = 100_000_000
 # A splice may be this much faster than the chunks. The rest of the 1.1 is for the plan's own change of speed while the
 # arm speeds up or slows down.
-_FASTER = 1.08
+_FASTER = 1.06
 # How fast chunks move is remembered so long: it falls to 1/e in that time, s.
 _MEMORY_S = 2.0
 # An offset that would take longer than this at the chunks' speed, since they hardly move, is crossed in it, s.

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,6 +19,30 @@ from f1_ros.errors import ConfigError
 Continuity = Literal["auto", "trained", "guided", "plain"]
 """`auto` is `trained` for a policy that can, else `plain`."""
 CONTINUITIES: tuple[str, ...] = get_args(Continuity)
+
+RECENT = 100
+"""Chunks that the delay is estimated from."""
+
+
+class DelayEstimate:
+    """How long after its observation a chunk goes out: the 95th percentile of the last `RECENT`.
+
+    A high quantile, since what is committed needlessly is what the arm would have done anyway, and a step that was not
+    committed in time is a splice. Over a window, so that a stall counts for as long as it is among the latest, and not
+    for good; up to four in a full window do not count at all.
+    """
+
+    def __init__(self) -> None:
+        self._delays_ns: deque[int] = deque(maxlen=RECENT)
+
+    def add(self, delay_ns: int) -> None:
+        """Take the delay of one chunk, ns; a negative one, of a clock set back, counts as 0."""
+        self._delays_ns.append(max(0, delay_ns))
+
+    @property
+    def delay_ns(self) -> int | None:
+        """The delay to reckon with, ns; None before the first chunk."""
+        return round(float(np.percentile(list(self._delays_ns), 95))) if self._delays_ns else None
 
 
 def check_continuity(spec: PolicySpec, continuity: Continuity) -> None:

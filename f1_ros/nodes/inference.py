@@ -18,14 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.control.chunk import ActionChunk
-from f1_ros.engine.continuity import Continuity, running_plan
+from f1_ros.engine.continuity import RECENT, Continuity, DelayEstimate, running_plan
 from f1_ros.engine.protocol import Array, Engine, Foresight, PolicySpec, Running
 from f1_ros.errors import ObservationError
 from f1_ros.observe.observation import Observation
 
 SECOND_NS = 1_000_000_000
-RECENT = 100
-"""Inferences that the latency figures are of."""
 HAND_OVER_NS = 20_000_000
 """From a chunk's going out to its first command: the way to the action node and the rest of a control period."""
 MAX_APART = 0.4
@@ -157,7 +155,7 @@ class InferenceThread:
         # A daemon: an inference that does not end must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._latencies_ms: deque[float] = deque(maxlen=RECENT)
-        self._delays_ns: deque[int] = deque(maxlen=RECENT)  # from an observation's stamp to its chunk's going out
+        self._delay = DelayEstimate()
         self._sent: ActionChunk | None = None
         self._began_s = self._picture_s = float("-inf")
         self.skipped = 0
@@ -251,15 +249,15 @@ class InferenceThread:
             return
         self._on_answer(answer)
         if self._sent is None or self._sent.stamp_ns != observation.stamp_ns:  # what takes effect first counts
-            self._delays_ns.append(max(0, self._now_ns() - observation.stamp_ns))
+            self._delay.add(self._now_ns() - observation.stamp_ns)
         self._sent = answer.chunk
 
     def _running(self, observation: Observation, continuity: Continuity) -> Running | None:
         """The plan that the arm follows while this chunk is computed, or None if that is not known."""
-        if self._sent is None:
+        delay_ns = self._delay.delay_ns
+        if self._sent is None or delay_ns is None:
             return None
-        # Rather too many steps than too few: what is committed needlessly is what the arm would have done anyway.
-        delay_ns = round(np.percentile(self._delays_ns, 95)) + HAND_OVER_NS
+        delay_ns += HAND_OVER_NS
         stamp_ns, spec = observation.stamp_ns, self._engine.spec
         running = running_plan(self._sent, spec, stamp_ns, stamp_ns + delay_ns, continuity)
         columns = [i for i, name in enumerate(spec.action_names) if name in spec.state_names]

@@ -214,6 +214,98 @@ def test_over_random_chunks_neither_position_nor_velocity_steps(seed, noise, eve
     assert counters["wrong_robot"] == counters["before_switch"] == counters["from_future"] == 0
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rate_hz=st.sampled_from([50, 100, 250, 500]),
+    step_ms=st.integers(20, 100),
+    apart=st.floats(0.0, 0.3),
+    latency_ms=st.integers(5, 300),
+)
+def test_a_splice_is_at_most_a_tenth_faster_than_the_chunks_and_leaves_no_gap(
+    seed, rate_hz, step_ms, apart, latency_ms
+) -> None:
+    """Chunks that disagree by up to `apart` rad, late, lost, doubled, out of order: 3 s each."""
+    rng = np.random.default_rng(seed)
+    plan = timeline(blend_acceleration=50.0)
+    ahead = step_ms * np.arange(1, 41) * 1e-3
+    arriving = []
+    for stamp in range(0, 3000, int(rng.integers(30, 300))):
+        turns = rng.uniform(0.5, 3.0, 2)
+        joints = 0.5 * np.sin(1.5 * (stamp * 1e-3 + ahead))[:, None] * [1.0, -0.7]
+        joints = joints + rng.uniform(-apart, apart, 2) + 0.05 * np.sin(turns * ahead[:, None])
+        made = chunk(stamp, np.column_stack([joints, rng.integers(0, 2, 40)]), lead_ms=step_ms, step_ms=step_ms)
+        copies = int(rng.choice([0, 1, 2], p=[0.2, 0.7, 0.1]))
+        arriving += [(stamp + latency_ms * rng.lognormal(0.0, 0.5), made) for _ in range(copies)]
+    arriving.sort(key=lambda pair: pair[0])
+    fastest, valid_until, before = 0.0, 0, None
+    for tick in range(3 * rate_hz):
+        now = at(tick * 1000 / rate_hz)
+        while arriving and at(arriving[0][0]) <= now:
+            made = arriving.pop(0)[1]
+            if plan.push(made, now) is PushOutcome.ACCEPTED:
+                rises = np.diff(made.positions[:, :2], axis=0) / (step_ms * 1e-3)
+                fastest = max(fastest, float(np.abs(rises).max()))
+            valid_until = max(valid_until, made.end_ns)
+        sample = plan.sample(now)
+        if now <= valid_until:
+            assert sample is not None
+            assert not sample.exhausted
+        if sample is not None:
+            if before is not None:
+                assert np.abs(sample.position - before)[:2].max() * rate_hz <= 1.1 * fastest
+            before = sample.position
+
+
+def test_an_arm_behind_its_plan_catches_up_at_the_speed_of_the_chunks() -> None:
+    """1 rad/s, and 0.04 rad behind: 0.06 rad/s faster, for 0.67 s, whether or not the blend is begun anew."""
+    alone, renewed = timeline(blend_acceleration=50.0), timeline(blend_acceleration=50.0)
+    for plan in (alone, renewed):
+        plan.push(line(0, steps=60), at(0))
+        plan.push(line(100, steps=60, start=0.1), at(100), [0.06, 0.06, 0.0], [1.0, 1.0, 0.0])
+    for ms in range(110, 1001, 10):
+        if ms % 100 == 0:
+            assert renewed.push(line(ms, steps=60, start=ms / 1e3), at(ms)) is PushOutcome.ACCEPTED
+        for plan in (alone, renewed):
+            assert plan.sample(at(ms)).velocity[0] <= 1.1
+            behind = ms / 1e3 - plan.sample(at(ms)).position[0]
+            assert (behind > 1e-3) if ms <= 700 else (behind < 1e-3) if ms >= 850 else True
+
+
+def test_between_plans_that_stand_still_an_arm_takes_two_seconds() -> None:
+    plan = timeline(blend_acceleration=50.0)
+    plan.push(line(0, steps=80, speed=0.0), at(0))
+    plan.push(line(10, steps=80, speed=0.0, start=0.5), at(10))
+    samples = [plan.sample(at(ms)) for ms in range(10, 2200, 10)]
+    assert max(sample.velocity[0] for sample in samples) == pytest.approx(0.25)
+    assert samples[-1].position[0] == pytest.approx(0.5)
+    assert samples[-20].position[0] < 0.5
+
+
+def test_one_fast_chunk_is_forgotten() -> None:
+    """A chunk of 5 rad/s long ago allows no such splice between chunks of 0.1 rad/s now."""
+    plan = timeline(blend_acceleration=1000.0)
+    plan.push(line(0, speed=5.0), at(0))
+    for ms in range(100, 12_000, 100):
+        plan.push(line(ms, steps=40, speed=0.1), at(ms))
+    plan.push(line(12_000, steps=40, speed=0.1, start=0.19), at(12_000))
+    velocity = [plan.sample(at(ms)).velocity[0] for ms in range(12_000, 13_500, 10)]
+    assert max(velocity) <= 0.11
+    plan.clear()
+    assert plan.push(line(13_000), at(13_000)) is PushOutcome.ACCEPTED
+
+
+def test_what_is_asked_for_does_not_change_what_is_answered() -> None:
+    asked, quiet = timeline(), timeline()
+    for plan in (asked, quiet):
+        plan.push(line(0), at(0))
+        for ms in range(0, 900, 7) if plan is asked else ():
+            plan.sample(at(ms))
+        plan.push(line(100, start=0.2), at(150))
+    for ms in (900, 151, 300, 200):
+        assert asked.sample(at(ms)).position.tolist() == quiet.sample(at(ms)).position.tolist()
+
+
 def test_misuse_is_refused() -> None:
     with pytest.raises(ChunkError, match="repeats a name"):
         ChunkTimeline("robot", ("a", "a"))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f1_ros.control.chunk import ActionChunk
-from f1_ros.engine.continuity import check_continuity, running_plan
+from f1_ros.engine.continuity import RECENT, DelayEstimate, check_continuity, running_plan
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import ConfigError
 
@@ -120,3 +120,38 @@ def test_whatever_the_times_there_are_never_more_than_can_be_taken(stamp_ns: int
     assert (running.actions >= 0).all()
     assert (running.actions[:, 0] <= 5).all()
     assert (np.diff(running.actions[:, 0]) > 0).all()
+
+
+DELAYS_NS = st.integers(0, 10**10)
+
+
+@given(st.lists(DELAYS_NS, max_size=2 * RECENT), st.lists(DELAYS_NS, min_size=RECENT, max_size=RECENT))
+def test_the_delay_is_one_of_the_latest_chunks_whatever_came_before(before: list[int], latest: list[int]) -> None:
+    estimate, fresh = DelayEstimate(), DelayEstimate()
+    for delay_ns in (*before, *latest):
+        estimate.add(delay_ns)
+    for delay_ns in latest:
+        fresh.add(delay_ns)
+    assert estimate.delay_ns == fresh.delay_ns  # nothing of the older ones stays, not even their largest
+    assert sum(delay_ns > estimate.delay_ns for delay_ns in latest) <= 5
+    assert min(latest) <= estimate.delay_ns <= max(latest)
+
+
+@given(
+    st.lists(st.integers(50 * MS, 200 * MS), min_size=RECENT - 4, max_size=RECENT - 4),
+    st.lists(st.integers(1_000 * MS, 10**12), max_size=4),
+    st.randoms(use_true_random=False),
+)
+def test_a_few_stalls_do_not_raise_the_delay(usual: list[int], stalls: list[int], random) -> None:
+    estimate, delays_ns = DelayEstimate(), usual + stalls
+    random.shuffle(delays_ns)
+    for delay_ns in delays_ns:
+        estimate.add(delay_ns)
+    assert estimate.delay_ns <= max(usual)
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_delay() -> None:
+    estimate = DelayEstimate()
+    assert estimate.delay_ns is None
+    estimate.add(-5 * MS)
+    assert estimate.delay_ns == 0
