@@ -73,7 +73,7 @@ PARAMETERS = (
     NodeParameter("deadzone", 0.1, "Deflection that counts as none, of 1.", lower=0.0, upper=0.9),
     NodeParameter(
         "timeout",
-        0.25,
+        0.5,
         "Silence of gamepad or SpaceMouse after which it counts as let go of, s.",
         lower=0.02,
         upper=2.0,

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 
+from f1_ros.control.arbiter import Mode
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.engine.protocol import Foresight
 from f1_ros.errors import ChunkError, ObservationError
@@ -229,9 +230,10 @@ def test_a_stamp_keeps_every_nanosecond(ns: int) -> None:
 def test_status_and_service_give_the_modes_the_same_numbers() -> None:
     from f1_msgs.msg import ControlStatus
 
-    for name, number in {"HOLD": 0, "TELEOP": 1, "POLICY": 2, "FAULT": 3}.items():
+    for name, number in {"HOLD": 0, "TELEOP": 1, "POLICY": 2, "FAULT": 3, "CORRECTION": 4}.items():
         assert getattr(ControlStatus, name) == number
         assert getattr(SetMode.Request, name) == number
+        assert Mode[name] == number
 
 
 def test_every_field_of_every_interface_has_a_comment() -> None:
