@@ -55,6 +55,10 @@ class Injector:
         """
         if not isinstance(fault.injection, FullDisk):
             return
+        # The first one opens the dataset: on a busy machine that takes so long that the episode ends for want of frames.
+        self._probe.begin_episode()
+        self._probe.drop_episode()
+        self._pause(1.0)
         refusal = self._probe.begin_episode()
         if refusal:
             raise BringUpError(f"No episode can be begun: {refusal}", remedy="See the recorder's log.")

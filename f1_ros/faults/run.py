@@ -200,7 +200,7 @@ class _Rig:
                 if base is Base.TELEOP:
                     self.probe.swing()
                 refusal, since = self._request(base.value), time.monotonic()
-            elif self.probe.trace.statuses[-1].reason not in _FOLLOWS:
+            elif not self.probe.robot_obeys or self.probe.trace.statuses[-1].reason not in _FOLLOWS:
                 since = time.monotonic()
             elif time.monotonic() - since >= HEALTHY_S:
                 self._account()

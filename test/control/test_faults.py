@@ -89,6 +89,14 @@ def test_a_source_that_falls_silent_is_a_fault_after_its_timeout(mode, timeout_s
     assert f"for {timeout_s:g} s" in command.reason
 
 
+def test_the_reason_of_a_fault_is_there_with_the_mode_before_the_next_tick() -> None:
+    rig = Rig()
+    rig.start(Mode.POLICY)
+    rig.tick(2)
+    rig.controller.on_invalid_command(Mode.POLICY, "chunk holds NaN")
+    assert (rig.controller.mode, rig.controller.reason) == (Mode.FAULT, "chunk holds NaN")
+
+
 def test_a_policy_that_sends_only_unusable_chunks_counts_as_silent() -> None:
     rig = Rig()
     rig.start(Mode.POLICY)
