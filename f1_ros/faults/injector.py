@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from f1_ros.nodes.fault_probe import FaultProbe
 
 STARTED_AGAIN_S = 5.0
-EPISODE_S = 8.0
+EPISODE_S = 5.0
 
 _FREE = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
@@ -55,7 +55,7 @@ class Injector:
         """
         if not isinstance(fault.injection, FullDisk):
             return
-        # The first one opens the dataset: on a busy machine that takes so long that the episode ends for want of frames.
+        # The first one opens the dataset, which may take a busy machine so long that it ends for want of frames.
         self._probe.begin_episode()
         self._probe.drop_episode()
         self._pause(1.0)

@@ -84,6 +84,8 @@ class FaultProbe:
         self._clients: dict[str, Any] = {}
         self._rival: Any = None
         self._robot_obeys = False
+        self.heard: set[str] = set()
+        """Nodes that have said on /diagnostics how they are."""
         self._anchor: np.ndarray[Any, Any] | None = None
         self._swings_s = 0.0
         self.leader = "silent"
@@ -226,6 +228,7 @@ class FaultProbe:
 
     def _on_diagnostics(self, msg: DiagnosticArray, info: dict[str, int]) -> None:
         for status in msg.status:
+            self.heard.add(status.name.partition(":")[0])
             if status.name == "sim_node: command topic":
                 self._robot_obeys = status.level[0] == 0
         with self._lock:

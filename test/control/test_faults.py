@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from control_rig import MS, PERIOD_NS, PROFILE, READY, Rig, assert_smooth
+from control_rig import MS, PROFILE, READY, Rig, assert_smooth
 
 from f1_ros.control.arbiter import Mode
 
@@ -22,13 +22,12 @@ def lost_state(rig: Rig) -> None:
 
 def stall(rig: Rig) -> None:
     rig.now_ns += 300 * MS
-    rig.joint_state()
 
 
 def hanging_driver(rig: Rig) -> None:
     rig.arm_speaks = False
-    for _ in range(25):
-        rig.now_ns += PERIOD_NS
+    for _ in range(22):
+        rig.tick()
         rig.controller.on_joint_state(PROFILE.joints, list(READY), [], rig.now_ns, stamp_ns=5)
 
 
