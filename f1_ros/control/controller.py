@@ -130,7 +130,7 @@ class Controller:
     @property
     def reason(self) -> str:
         """Why the arm is held or slowed; empty while it follows its source."""
-        return self._reason
+        return self._arbiter.detail if self.mode is Mode.FAULT else self._reason
 
     @property
     def commanded(self) -> Array | None:

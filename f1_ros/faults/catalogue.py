@@ -288,7 +288,7 @@ def _others(entries: _Entries) -> tuple[Fault, ...]:
         entries.harmless("parameters_nonsense", "all nodes are asked to take nonsense while they run", Nonsense(), None,
                          "each is refused with its reason, to who asked"),
         entries.harmless("disk_full", "the disk takes no more while an episode is recorded, and it is to be kept",
-                         FullDisk("recorder_node", 1_000_000),
+                         FullDisk("recorder_node", 100_000),
                          Named("recorder_node: recording", "cannot be written", 10.0),
                          "nothing that commands the robot waits for the recorder", watched_s=3.0,
                          note="who asked to keep it is told as well; finished episodes stay"),

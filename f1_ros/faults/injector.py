@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from f1_ros.nodes.fault_probe import FaultProbe
 
 STARTED_AGAIN_S = 5.0
-EPISODE_S = 8.0
+EPISODE_S = 5.0
 
 _FREE = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
@@ -55,6 +55,10 @@ class Injector:
         """
         if not isinstance(fault.injection, FullDisk):
             return
+        # The first one opens the dataset, which may take a busy machine so long that it ends for want of frames.
+        self._probe.begin_episode()
+        self._probe.drop_episode()
+        self._pause(1.0)
         refusal = self._probe.begin_episode()
         if refusal:
             raise BringUpError(f"No episode can be begun: {refusal}", remedy="See the recorder's log.")

@@ -19,14 +19,14 @@ from f1_ros.errors import BringUpError
 from f1_ros.faults.fault import Action, Base, Fault, Killed, OutOfMemory
 from f1_ros.faults.injector import Injector
 from f1_ros.faults.judge import Outcome, Trace, at_rest, find_name, find_notice, judge
-from f1_ros.faults.system import describe
+from f1_ros.faults.system import RELAY, describe
 from f1_ros.robots.profile import load_profile
 from f1_ros.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from f1_ros.nodes.fault_probe import FaultProbe
 
-START_S, READY_S = 90.0, 60.0
+START_S, READY_S = 120.0, 60.0
 """How long the system may take to come up, and to be ready for the next fault, s."""
 POLL_S = 0.02
 HEALTHY_S = 1.0
@@ -78,7 +78,7 @@ def run_faults(
         results.systems += 1
         folder = logs / f"system_{results.systems}"
         with _system(policy, folder, profile, results, record=records) as rig:
-            rig.until(lambda: rig.probe.mode != "", START_S, "the action node to speak")
+            rig.until(rig.all_speak, START_S, "all nodes to speak")
             while left and left[0].records == records:
                 fault = left.pop(0)
                 try:
@@ -157,6 +157,11 @@ class _Rig:
             outcome.recovered_s, self.well = time.monotonic() - asked_s, True
         return outcome
 
+    def all_speak(self) -> bool:
+        """Whether every node that says how it is has done so."""
+        silent = {process.name for process in self._system.bringup.processes} - {RELAY}
+        return self.probe.mode != "" and silent <= self.probe.heard
+
     def until(self, condition: Callable[[], object], timeout_s: float, what: str) -> None:
         """Wait for something that must come.
 
@@ -200,7 +205,7 @@ class _Rig:
                 if base is Base.TELEOP:
                     self.probe.swing()
                 refusal, since = self._request(base.value), time.monotonic()
-            elif self.probe.trace.statuses[-1].reason not in _FOLLOWS:
+            elif not self.probe.robot_obeys or self.probe.trace.statuses[-1].reason not in _FOLLOWS:
                 since = time.monotonic()
             elif time.monotonic() - since >= HEALTHY_S:
                 self._account()

@@ -31,7 +31,7 @@ def describe(policy: str, record: Path | None = None, profile: str = "franka") -
             # As on a robot: the relay gives the pictures a sensor's noise.
             parameters["frozen_after"] = HealthLimits().frozen_after
         if process.name == "recorder_node":
-            parameters["pictures"] = "image"  # a megabyte in a few seconds: what is smaller, DDS needs for itself
+            parameters["pictures"] = "image"  # some hundred kilobytes in a few seconds
         processes.append(replace(process, parameters=parameters, remappings=(*process.remappings, *renamed)))
     relay = ProcessSpec(
         name=RELAY,

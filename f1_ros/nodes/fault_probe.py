@@ -83,6 +83,9 @@ class FaultProbe:
         self._leader = node.create_publisher(JointState, "teleop/joint_command", SENSOR)
         self._clients: dict[str, Any] = {}
         self._rival: Any = None
+        self._robot_obeys = False
+        self.heard: set[str] = set()
+        """Nodes that have said on /diagnostics how they are."""
         self._anchor: np.ndarray[Any, Any] | None = None
         self._swings_s = 0.0
         self.leader = "silent"
@@ -122,6 +125,11 @@ class FaultProbe:
         statuses = self.trace.statuses
         fresh = statuses and time.time_ns() - statuses[-1].sent_ns < 500_000_000
         return statuses[-1].mode if fresh else ""
+
+    @property
+    def robot_obeys(self) -> bool:
+        """Whether the simulated robot follows its commands: not while it counts two that send them."""
+        return self._robot_obeys
 
     def ask_for(self, mode: str) -> str:
         """Ask for a mode; gives the reason of a refusal, or nothing."""
@@ -219,6 +227,10 @@ class FaultProbe:
             self.trace.statuses.append(sample)
 
     def _on_diagnostics(self, msg: DiagnosticArray, info: dict[str, int]) -> None:
+        for status in msg.status:
+            self.heard.add(status.name.partition(":")[0])
+            if status.name == "sim_node: command topic":
+                self._robot_obeys = status.level[0] == 0
         with self._lock:
             self.trace.diagnoses += [
                 Diagnosis(info["source_timestamp"], status.name, status.level[0], status.message)

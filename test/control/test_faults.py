@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from control_rig import MS, PERIOD_NS, PROFILE, READY, Rig, assert_smooth
+from control_rig import MS, PROFILE, READY, Rig, assert_smooth
 
 from f1_ros.control.arbiter import Mode
 
@@ -22,13 +22,12 @@ def lost_state(rig: Rig) -> None:
 
 def stall(rig: Rig) -> None:
     rig.now_ns += 300 * MS
-    rig.joint_state()
 
 
 def hanging_driver(rig: Rig) -> None:
     rig.arm_speaks = False
-    for _ in range(25):
-        rig.now_ns += PERIOD_NS
+    for _ in range(22):
+        rig.tick()
         rig.controller.on_joint_state(PROFILE.joints, list(READY), [], rig.now_ns, stamp_ns=5)
 
 
@@ -87,6 +86,14 @@ def test_a_source_that_falls_silent_is_a_fault_after_its_timeout(mode, timeout_s
     command = rig.tick(5)
     assert command.mode is Mode.FAULT
     assert f"for {timeout_s:g} s" in command.reason
+
+
+def test_the_reason_of_a_fault_is_there_with_the_mode_before_the_next_tick() -> None:
+    rig = Rig()
+    rig.start(Mode.POLICY)
+    rig.tick(2)
+    rig.controller.on_invalid_command(Mode.POLICY, "chunk holds NaN")
+    assert (rig.controller.mode, rig.controller.reason) == (Mode.FAULT, "chunk holds NaN")
 
 
 def test_a_policy_that_sends_only_unusable_chunks_counts_as_silent() -> None:
