@@ -56,6 +56,7 @@ bench: setup
 	$(BIN)/python bench/loader.py
 	$(BIN)/python bench/training.py
 	$(BIN)/python bench/synchroniser.py
+	$(BIN)/python bench/publisher.py
 
 libero: $(LIBERO_VENV)/.installed
 
