@@ -44,6 +44,7 @@ setup(
             "action_node = f1_ros.nodes.action_node:main",
             "sim_node = f1_ros.nodes.sim_node:main",
             "expert_node = f1_ros.nodes.expert_node:main",
+            "stand_in_node = f1_ros.nodes.stand_in_node:main",
             "recorder_node = f1_ros.nodes.recorder_node:main",
         ]
     },

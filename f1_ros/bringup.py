@@ -12,6 +12,7 @@ them is a process of its own, so that neither images nor inference can make a co
 from __future__ import annotations
 
 import math
+import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -26,6 +27,7 @@ Parameter = bool | int | float | str
 
 SHIPPED_POLICY = "f1_belt"
 NO_POLICY = "none"
+DDS_PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 
 class OnExit(Enum):
@@ -202,6 +204,14 @@ class FrankaOptions:
             raise BringUpError(f"Unknown argument {', '.join(unknown)}.", remedy=f"Known are: {', '.join(known)}.")
         typed: dict[str, Any] = {name: _read(known[name], text) for name, text in values.items()}
         return cls(**typed)
+
+
+def environment() -> dict[str, str]:
+    """What the processes need in their environment: room in shared memory for pictures, unless the user chose himself.
+
+    Fast DDS's default segment is smaller than one picture of 640x480, most of which are then lost on a busy machine.
+    """
+    return {DDS_PROFILES: os.environ.get(DDS_PROFILES) or str(share_dir() / "config" / "dds" / "shared_memory.xml")}
 
 
 def franka(options: FrankaOptions) -> BringUp:

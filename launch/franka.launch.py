@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from f1_ros.bringup import BRINGUPS, OnExit, ProcessSpec, describe_exit
+from f1_ros.bringup import BRINGUPS, OnExit, ProcessSpec, describe_exit, environment
 
 FRANKA = BRINGUPS["franka"]
 Entities = list[LaunchDescriptionEntity]
@@ -51,4 +51,5 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.help)
         for argument in FRANKA.arguments
     ]
-    return LaunchDescription([*declared, OpaqueFunction(function=nodes)])
+    variables = [SetEnvironmentVariable(name, value) for name, value in environment().items()]
+    return LaunchDescription([*declared, *variables, OpaqueFunction(function=nodes)])

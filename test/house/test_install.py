@@ -37,6 +37,7 @@ def test_executables_lie_where_ros2_run_looks(prefix: Path) -> None:
         "sim_node",
         "expert_node",
         "recorder_node",
+        "stand_in_node",
     }
 
 
