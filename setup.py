@@ -45,6 +45,7 @@ setup(
             "sim_node = f1_ros.nodes.sim_node:main",
             "expert_node = f1_ros.nodes.expert_node:main",
             "teleop_node = f1_ros.nodes.teleop_node:main",
+            "stand_in_node = f1_ros.nodes.stand_in_node:main",
             "recorder_node = f1_ros.nodes.recorder_node:main",
         ]
     },

@@ -37,6 +37,7 @@ NO_POLICY = "none"
 EXPERT = "expert"
 DEVICES = ("gamepad", "spacemouse", "keyboard")
 """What a person can move the arm with through `teleop_node`."""
+DDS_PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 
 class OnExit(Enum):
@@ -245,6 +246,14 @@ class FrankaOptions:
             raise BringUpError(f"Unknown argument {', '.join(unknown)}.", remedy=f"Known are: {', '.join(known)}.")
         typed: dict[str, Any] = {name: _read(known[name], text) for name, text in values.items()}
         return cls(**typed)
+
+
+def environment() -> dict[str, str]:
+    """What the processes need in their environment: room in shared memory for pictures, unless the user chose himself.
+
+    Fast DDS's default segment is smaller than one picture of 640x480, most of which are then lost on a busy machine.
+    """
+    return {DDS_PROFILES: os.environ.get(DDS_PROFILES) or str(share_dir() / "config" / "dds" / "shared_memory.xml")}
 
 
 def franka(options: FrankaOptions) -> BringUp:

@@ -29,6 +29,7 @@ from typing import BinaryIO, Literal, TextIO
 import yaml
 
 from f1_ros.bringup import RESTART_DELAY_S, BringUp, OnExit, ProcessSpec, describe_exit
+from f1_ros.bringup import environment as bringup_environment
 from f1_ros.errors import BringUpError
 
 # On a stop: SIGINT at once, SIGTERM and SIGKILL to those left after so many seconds; all has ended within 3 s.
@@ -126,6 +127,7 @@ class Supervisor:
             **os.environ,
             "PYTHONUNBUFFERED": "1",
             "ROS_LOG_DIR": str(log_dir / "ros"),
+            **bringup_environment(),
             **(environment or {}),
         }
         self._console = console

@@ -3,13 +3,20 @@
 from collections.abc import Callable
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown, TimerAction
+from launch.actions import (
+    DeclareLaunchArgument,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+    TimerAction,
+)
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from f1_ros.bringup import BRINGUPS, RESTART_DELAY_S, OnExit, ProcessSpec
+from f1_ros.bringup import BRINGUPS, RESTART_DELAY_S, OnExit, ProcessSpec, environment
 
 FRANKA = BRINGUPS["franka"]
 Entities = list[LaunchDescriptionEntity]
@@ -54,4 +61,5 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.help)
         for argument in FRANKA.arguments
     ]
-    return LaunchDescription([*declared, OpaqueFunction(function=nodes)])
+    variables = [SetEnvironmentVariable(name, value) for name, value in environment().items()]
+    return LaunchDescription([*declared, *variables, OpaqueFunction(function=nodes)])

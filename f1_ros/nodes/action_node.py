@@ -16,6 +16,7 @@ import time
 import traceback
 from array import array
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from f1_msgs.msg import ActionChunk as ActionChunkMsg
@@ -35,12 +36,13 @@ from f1_ros.nodes.conversions import chunk_from_msg, to_ns, to_time
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.gripper_client import GripperClient
 from f1_ros.nodes.lifecycle import ManagedNode, run
-from f1_ros.nodes.parameters import PROFILE, NodeParameter
+from f1_ros.nodes.parameters import PROFILE, TRACE, NodeParameter
 from f1_ros.nodes.polled import PolledSimClock, PolledSubscription
 from f1_ros.nodes.qos import COMMAND
 from f1_ros.nodes.realtime import schedule_process
 from f1_ros.robots.adapter import adapter_for
 from f1_ros.robots.profile import load_profile
+from f1_ros.trace import Trace
 
 # From the moment the robot itself has been discovered, others have this long to be: only then is it known whether
 # someone else commands it. Participants announce themselves every 3 s; on a loaded machine an announcement may be lost.
@@ -75,6 +77,7 @@ PARAMETERS = (
         lower=0,
         upper=99,
     ),
+    TRACE,
 )
 
 
@@ -104,6 +107,7 @@ class ActionNode(ManagedNode):
         self._diagnostics = Diagnostics(self, profile.name)
         self._status_publisher = self.create_publisher(ControlStatus, "status", COMMAND)
         self._service = self.create_service(SetMode, "set_mode", self._on_set_mode)
+        self._trace = self.open_trace()
 
     def activate(self) -> None:
         """Start the loop in HOLD; commands go out once it is known that no one else sends any."""
@@ -128,7 +132,11 @@ class ActionNode(ManagedNode):
         self._polled += [self._sim_clock] if self._sim_clock else []
         self._grippers = {g.name: GripperClient(self, g.name, g.command.action, diagnostics) for g in profile.grippers}
         self._report = ControlReport(profile, self._controller, self._loop)
-        self._chunks = self.create_subscription(ActionChunkMsg, "action_chunk", self._on_chunk, COMMAND)
+        on_chunk: Callable[..., None] = self._on_chunk
+        if self._trace is not None:
+            on_chunk = partial(self._on_traced_chunk, self._trace)
+        self._commanded_ns = 0
+        self._chunks = self.create_subscription(ActionChunkMsg, "action_chunk", on_chunk, COMMAND)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a simulation that stands still is no reason to say nothing
         self._periodic = [
             self.create_timer(1.0 / profile.rates.status, self._publish_status, clock=steady),
@@ -201,6 +209,8 @@ class ActionNode(ManagedNode):
             command = self._controller.tick(now_ns, sending=bool(self._commands))
         if command is not None:
             self._send(command, now_ns)
+            if self._trace is not None:
+                self._trace_command(self._trace, command)
         if not self._commands:
             self._loop.begin_account()  # what is late now, no robot sees
 
@@ -231,7 +241,20 @@ class ActionNode(ManagedNode):
         for name, width in command.grippers.items():
             self._grippers[name].command(self._adapter.gripper_goal(name, width))
 
+    def _trace_command(self, trace: Trace, command: Command) -> None:
+        stamp_ns = self._controller.chunk_stamp_ns
+        if command.mode is Mode.POLICY and stamp_ns is not None and stamp_ns != self._commanded_ns:
+            self._commanded_ns = stamp_ns
+            trace.mark("commanded", stamp_ns)
+
     # -- the executor's thread ----------------------------------------------------------------------------------------
+
+    def _on_traced_chunk(self, trace: Trace, msg: ActionChunkMsg, info: dict[str, int]) -> None:
+        stamp_ns = to_ns(msg.header.stamp)
+        trace.mark_system("chunk sent", stamp_ns, info["source_timestamp"])
+        trace.mark_system("chunk received", stamp_ns, info["received_timestamp"])
+        self._on_chunk(msg)
+        trace.mark("chunk taken", stamp_ns)
 
     def _on_chunk(self, msg: ActionChunkMsg) -> None:
         try:

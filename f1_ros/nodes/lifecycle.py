@@ -21,9 +21,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -31,12 +33,15 @@ from rclpy.signals import SignalHandlerOptions
 
 from f1_ros.errors import ConfigError, F1Error
 from f1_ros.nodes.parameters import NodeParameter, declare
+from f1_ros.trace import Trace
 
 NAMESPACE = "f1"
 """Namespace of the nodes; their own topics are relative to it, so that a second robot needs only another one."""
 
 END_WITHIN_S = 2.0
 """A process that has not ended by itself this long after the signal is ended hard: no one may have to kill it."""
+
+TRACE_PERIOD_S = 1.0
 
 AUTOSTART = NodeParameter("autostart", True, "Configure and activate at start; false: wait for a life-cycle manager.")
 
@@ -51,6 +56,7 @@ class ManagedNode(LifecycleNode):
             ConfigError: if a parameter given at start is refused.
         """
         super().__init__(name, namespace=NAMESPACE)
+        self._open_trace: tuple[Trace, Any] | None = None
         try:
             declare(self, [AUTOSTART, *parameters])
         except ConfigError:
@@ -60,6 +66,33 @@ class ManagedNode(LifecycleNode):
     def value(self, name: str) -> Any:
         """Give the present value of a parameter."""
         return self.get_parameter(name).value
+
+    def open_trace(self) -> Trace | None:
+        """The trace that parameter `trace` asks for, flushed once a second until the node is destroyed; None: off.
+
+        Raises:
+            ConfigError: if its folder cannot be written to.
+        """
+        self._close_trace()
+        folder = self.value("trace")
+        if folder:
+            trace = Trace(Path(folder).expanduser(), self.get_name())
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self._open_trace = trace, self.create_timer(TRACE_PERIOD_S, trace.flush, clock=steady)
+            return trace
+        return None
+
+    def destroy_node(self) -> None:
+        """End the node and what it traces."""
+        self._close_trace()
+        super().destroy_node()
+
+    def _close_trace(self) -> None:
+        if self._open_trace is not None:
+            trace, timer = self._open_trace
+            self.destroy_timer(timer)
+            trace.close()
+            self._open_trace = None
 
     def configure(self) -> None:
         """Load and validate; create publishers and services."""

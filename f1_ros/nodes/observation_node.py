@@ -22,7 +22,7 @@ from f1_ros.errors import ConfigError
 from f1_ros.nodes.conversions import SECOND_NS, compressed_frame, image_frame, observation_to_msg, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.lifecycle import ManagedNode, run
-from f1_ros.nodes.parameters import POLICY, PROFILE, NodeParameter, policy_dir
+from f1_ros.nodes.parameters import POLICY, PROFILE, TRACE, NodeParameter, policy_dir
 from f1_ros.nodes.polled import PolledSubscription
 from f1_ros.nodes.qos import JOINT_HISTORY, OBSERVATION, SENSOR
 from f1_ros.observe.builder import ObservationBuilder
@@ -30,6 +30,7 @@ from f1_ros.observe.frames import Frame
 from f1_ros.observe.health import HealthLimits
 from f1_ros.observe.observation import Observation
 from f1_ros.robots.profile import COMPRESSED_IMAGE, RobotProfile, load_profile
+from f1_ros.trace import Trace
 
 HEALTH_PERIOD_S = 0.2
 GRACE_S = 1.0
@@ -65,6 +66,7 @@ PARAMETERS = (
         lower=0,
         upper=255,
     ),
+    TRACE,
 )
 FROZEN_AFTER = 40
 
@@ -94,6 +96,7 @@ class ObservationNode(ManagedNode):
         self._builder = self._new_builder()
         self._diagnostics = Diagnostics(self, self._profile.name)
         self._publisher = self.create_publisher(ObservationMsg, "observation", OBSERVATION)
+        self._trace = self.open_trace()
 
     def activate(self) -> None:
         """Subscribe; nothing from before counts."""
@@ -101,7 +104,9 @@ class ObservationNode(ManagedNode):
         for name, topic in builder.camera_topics.items():
             compressed = self._profile.camera(name).type == COMPRESSED_IMAGE
             kind, read = (CompressedImage, compressed_frame) if compressed else (Image, image_frame)
-            on_frame = partial(self._on_frame, builder, name, read)
+            on_frame: Callable[..., Any] = partial(self._on_frame, builder, name, read)
+            if self._trace is not None:
+                on_frame = partial(self._on_traced_frame, on_frame, self._trace)
             self._cameras.append(self.create_subscription(kind, topic, on_frame, SENSOR))
         for topic in builder.joint_topics:
             self._joints[topic] = PolledSubscription(self, JointState, topic, JOINT_HISTORY)
@@ -166,18 +171,37 @@ class ObservationNode(ManagedNode):
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
-    def _on_frame(self, builder: ObservationBuilder, camera: str, read: Callable[[Any], Frame], msg: Any) -> None:
+    def _on_traced_frame(
+        self, on_frame: Callable[[Any], int | None], trace: Trace, msg: Any, info: dict[str, int]
+    ) -> None:
+        """Take a frame as without a trace, and note its way here if it completes a set."""
+        taken_ns = time.monotonic_ns()
+        stamp_ns = on_frame(msg)
+        if stamp_ns is not None:
+            trace.mark_system("image sent", stamp_ns, info["source_timestamp"])
+            trace.mark_system("image received", stamp_ns, info["received_timestamp"])
+            trace.mark("image taken", stamp_ns, taken_ns)
+
+    def _on_frame(self, builder: ObservationBuilder, camera: str, read: Callable[[Any], Frame], msg: Any) -> int | None:
+        """Take a frame; gives the stamp of the set that it completes, if it completes one."""
         ready = builder.add_frame(camera, to_ns(msg.header.stamp), read(msg), self._now_ns())
         if ready is None:
-            return
+            return None
+        trace = self._trace
+        if trace is not None:
+            trace.mark("stamp", ready.stamp_ns, time.monotonic_ns() - self._now_ns() + ready.stamp_ns)
+            trace.mark("matched", ready.stamp_ns)
         self._take_joint_states(builder)
         made = builder.build(ready, self._now_ns())
         if not isinstance(made, Observation):
-            return  # its reason stands in the builder's status
+            return ready.stamp_ns  # its reason stands in the builder's status
+        if trace is not None:
+            trace.mark("preprocessed", made.stamp_ns)
         if self._listener is not None:
             self._listener(made)
         if self._publisher.get_subscription_count() > 0:
             self._publisher.publish(observation_to_msg(made, self._profile.name, self._now_ns()))
+        return ready.stamp_ns
 
     def _take_joint_states(self, builder: ObservationBuilder) -> None:
         """Take the joint states that have come since the last time, each with the instant at which it came."""

@@ -90,6 +90,9 @@ def declare(node: Node, parameters: Iterable[NodeParameter]) -> None:
 
 
 PROFILE = NodeParameter("profile", "franka", "Robot profile: a name in config/robots, or the path of a YAML file.")
+TRACE = NodeParameter(
+    "trace", "", "Folder into which the node writes when each stage of a frame took place (f1-ros bench); empty: off."
+)
 POLICY = NodeParameter("policy", "models/f1_belt", "Policy directory; if not found from here, below share/f1_ros.")
 
 

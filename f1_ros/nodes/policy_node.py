@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,13 +29,14 @@ from f1_ros.engine import BACKENDS, open_engine
 from f1_ros.engine.continuity import CONTINUITIES, check_continuity
 from f1_ros.engine.protocol import Engine
 from f1_ros.errors import ConfigError, F1Error, ObservationError
-from f1_ros.nodes.conversions import chunk_to_msg, foresight_to_msg, image_to_msg, observation_from_msg
+from f1_ros.nodes.conversions import chunk_to_msg, foresight_to_msg, image_to_msg, observation_from_msg, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.inference import Answer, InferenceThread, Picture, Settings
 from f1_ros.nodes.lifecycle import ManagedNode, leave, run
-from f1_ros.nodes.parameters import POLICY, NodeParameter, policy_dir, refuse_instruction
+from f1_ros.nodes.parameters import POLICY, TRACE, NodeParameter, policy_dir, refuse_instruction
 from f1_ros.nodes.qos import COMMAND, OBSERVATION, SENSOR
 from f1_ros.observe.observation import Observation
+from f1_ros.trace import Trace
 
 SILENCE_S = 1.0
 """Without an observation for this long, the node warns."""
@@ -94,6 +96,7 @@ PARAMETERS = (
         upper=60.0,
         live=True,
     ),
+    TRACE,
 )
 
 
@@ -135,6 +138,7 @@ class PolicyNode(ManagedNode):
         self._foresights = self.create_publisher(ForesightMsg, "foresight", SENSOR)
         self._pictures = self.create_publisher(Image, "foresight/image", SENSOR)
         self._service = self.create_service(SetInstruction, "set_instruction", self._on_set_instruction)
+        self._trace = self.open_trace()
         self._engine.warm_up()
         self.get_logger().info(f"Policy '{spec.name}' for '{spec.robot}' from {folder} is warm.")
 
@@ -149,7 +153,10 @@ class PolicyNode(ManagedNode):
         self._thread.start()
         self._inputs = [self.create_subscription(ControlStatus, "status", self._on_status, COMMAND)]
         if self._subscribe:
-            self._inputs.append(self.create_subscription(ObservationMsg, "observation", self._on_message, OBSERVATION))
+            on_message: Callable[..., None] = self._on_message
+            if self._trace is not None:
+                on_message = partial(self._on_traced_message, self._trace)
+            self._inputs.append(self.create_subscription(ObservationMsg, "observation", on_message, OBSERVATION))
         self._timer = self.create_timer(WATCH_PERIOD_S, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:
@@ -212,6 +219,13 @@ class PolicyNode(ManagedNode):
         with self._settings_lock:
             self._settings = settings
 
+    def _on_traced_message(self, trace: Trace, msg: ObservationMsg, info: dict[str, int]) -> None:
+        stamp_ns = to_ns(msg.header.stamp)
+        trace.mark_system("observation sent", stamp_ns, info["source_timestamp"])
+        trace.mark_system("observation received", stamp_ns, info["received_timestamp"])
+        self._on_message(msg)
+        trace.mark("observation taken", stamp_ns)
+
     def _on_message(self, msg: ObservationMsg) -> None:
         robot = self._loaded().spec.robot
         try:
@@ -239,6 +253,8 @@ class PolicyNode(ManagedNode):
 
     def _on_answer(self, answer: Answer) -> None:
         spec = self._loaded().spec
+        if self._trace is not None:
+            self._trace_inference(self._trace, answer)
         self._chunks.publish(chunk_to_msg(answer.chunk, self._sequence, spec.name, answer.instruction))
         self._sequence += 1
         if not answer.whole:
@@ -250,6 +266,17 @@ class PolicyNode(ManagedNode):
         age_ms = (self._now_ns() - answer.chunk.stamp_ns) / 1e6
         stages = {f"{stage} [ms]": figure for stage, figure in answer.stage_ms.items()}
         self._say("inference", Level.OK, "Chunks go out.", {"age of chunk [ms]": age_ms, **stages})
+
+    @staticmethod
+    def _trace_inference(trace: Trace, answer: Answer) -> None:
+        stamp_ns, ended_ns = answer.chunk.stamp_ns, time.monotonic_ns()
+        at_ns = ended_ns - answer.chunk.latency_ns
+        trace.mark("inference begun", stamp_ns, at_ns)
+        for stage, ms in answer.stage_ms.items():
+            if stage not in ("total", "near"):  # they overlap the others
+                at_ns += round(ms * 1e6)
+                trace.mark(f"model {stage}", stamp_ns, at_ns)
+        trace.mark("inference ended", stamp_ns, ended_ns)
 
     def _on_picture(self, picture: Picture) -> None:
         camera = self._loaded().spec.cameras[0]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import importlib.util
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f1_ros.bringup import BRINGUPS, DEVICES, EXPERT, BringUp, FrankaOptions, OnExit, ProcessSpec, franka
+from f1_ros.bringup import BRINGUPS, DEVICES, EXPERT, BringUp, FrankaOptions, OnExit, ProcessSpec, environment, franka
 from f1_ros.cli.main import build_parser
 from f1_ros.errors import BringUpError
 
@@ -189,3 +190,13 @@ def test_launch_starts_the_same_processes(monkeypatch: pytest.MonkeyPatch) -> No
     context.launch_configurations.update(sim="true", policy="none")
     nodes = module.nodes(context)
     assert [node.node_executable for node in nodes] == ["sim_node", "action_node"]
+
+
+def test_pictures_have_room_in_shared_memory_unless_the_user_chose_himself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
+    (path,) = environment().values()
+    segment = ElementTree.parse(path).find(".//{*}segment_size")
+    assert segment is not None
+    assert int(segment.text or 0) >= 3 * 1280 * 720 * 3
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/mine.xml")
+    assert environment() == {"FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml"}

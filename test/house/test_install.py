@@ -38,6 +38,7 @@ def test_executables_lie_where_ros2_run_looks(prefix: Path) -> None:
         "expert_node",
         "teleop_node",
         "recorder_node",
+        "stand_in_node",
     }
 
 

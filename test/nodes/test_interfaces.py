@@ -163,7 +163,16 @@ def bounds(descriptor: Any) -> str:
 
 @pytest.mark.parametrize(
     "node",
-    ["action_node", "observation_node", "policy_node", "sim_node", "expert_node", "teleop_node", "recorder_node"],
+    [
+        "action_node",
+        "observation_node",
+        "policy_node",
+        "sim_node",
+        "expert_node",
+        "teleop_node",
+        "recorder_node",
+        "stand_in_node",
+    ],
 )
 def test_a_running_node_has_what_its_tables_say(ros: Any, tmp_path: Path, node: str) -> None:
     says = section(node)
