@@ -32,6 +32,7 @@ from splice_runs import JOINTS, NS, SECONDS, Run, draw_run
 
 from f1_ros.cli.report import Report, Result
 from f1_ros.control.chunk import ActionChunk
+from f1_ros.control.controller import BLEND_ACCELERATION
 from f1_ros.control.timeline import ChunkTimeline, PushOutcome
 from f1_ros.robots.profile import load_profile
 
@@ -95,7 +96,9 @@ class Ours:
 
     def __init__(self, run: Run) -> None:
         self._run, self._strays = run, 0
-        self._timeline = ChunkTimeline("bench", NAMES, blend_acceleration=5.0 * min(FRANKA.limits.acceleration))
+        self._timeline = ChunkTimeline(
+            "bench", NAMES, blend_acceleration=BLEND_ACCELERATION * min(FRANKA.limits.acceleration)
+        )
         self._timeline.clear(epoch_ns=0)
 
     def push(self, chunk: int, now_ns: int) -> bool:

@@ -16,7 +16,7 @@ class Blend:
     """An offset that is added to a reference and goes to 0: each joint speeds up, keeps its speed, slows down.
 
     It is the quickest way to 0 within an acceleration and a speed (bang-coast-bang), so one that is begun anew on the
-    way, as with each new chunk, is no slower for it.
+    way, as with each new chunk, goes on at the speed that it had and is hardly slower for it.
 
     Attributes:
         start_ns: when it starts, ns.
@@ -53,7 +53,7 @@ class Blend:
             offset: (joints,) rad.
             rate: (joints,) rad/s.
             least_s: time that it takes where neither limit is in the way, s.
-            acceleration: more than it may accelerate, rad/s^2: offsets take up to a third of it, rates as much.
+            acceleration: largest acceleration, rad/s^2; an offset takes up to a third of it, a rate as much.
             slowest: (joints,) lowest velocity, negative, rad/s; `rate` may be outside and is then left at once.
             fastest: (joints,) highest velocity, positive, rad/s.
         """

@@ -33,6 +33,9 @@ from f1_ros.robots.profile import RobotProfile
 
 Array = NDArray[np.float64]
 
+BLEND_ACCELERATION = 5.0
+"""Of a splice, as a part of the arm's. Well above it: the limiter keeps the limits. A gentle blend would last longer
+than the time between two chunks, and begun anew with each of them it would never bring the arm onto the plan."""
 # On leaving FAULT at rest the command starts from the measured joints if these are further away from it (rad).
 _REANCHOR = 0.05
 # Time that goes back by more than this has been reset; by less, it has been corrected.
@@ -86,9 +89,7 @@ class Controller:
             profile.name,
             names,
             stepped=tuple(self._gripper_columns.values()),
-            # Well above what the arm can do: the limiter keeps the limits. A gentle blend would last longer than the
-            # time between two chunks, and begun anew with each of them it would never bring the arm onto the plan.
-            blend_acceleration=5.0 * min(limits.acceleration),
+            blend_acceleration=BLEND_ACCELERATION * min(limits.acceleration),
         )
         self._gates = {g.name: GripperGate(g) for g in profile.grippers}
         self._arbiter = Arbiter()

@@ -53,11 +53,11 @@ def test_it_leads_from_the_start_to_nothing_within_speed_and_acceleration(
 
 @given(OFFSETS, RATES, SPEEDS, st.floats(0.0, 1.0))
 def test_begun_anew_on_the_way_it_ends_no_later(offset, rate, speed, share) -> None:
-    """But for the time that it always takes: otherwise, chunk after chunk, the arm would never be on its plan."""
+    """But for about the time that it always takes: otherwise, chunk after chunk, the arm would never be on its plan."""
     made = blend(offset, rate, acceleration=500.0, slowest=-speed, fastest=speed)
     duration = float(made.durations_s[0])
     anew = blend(*at(made, share * duration), acceleration=500.0, slowest=-speed, fastest=speed)
-    assert float(anew.durations_s[0]) <= (1.0 - share) * duration + LEAST_S
+    assert float(anew.durations_s[0]) <= (1.0 - share) * duration + 2 * LEAST_S
 
 
 @given(st.floats(-0.04, 0.04), st.floats(-0.2, 0.2))
