@@ -1,7 +1,7 @@
 """How far a sensor's clock is from the host's, and how fast it drifts, from stamps and the instants of reception.
 
 A message is received later than its stamp by the clocks' offset and the time that it took on its way. That time is
-never negative and now and then close to its least, so the quickest message of each second shows the offset best (Paxson,
+never negative and now and then close to its least, so the quickest message of a second shows the offset best (Paxson,
 "On calibrating measurements of packet transit times", 1998): the line through these is the offset over time.
 """
 
