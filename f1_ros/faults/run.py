@@ -26,7 +26,7 @@ from f1_ros.supervisor import Supervisor
 if TYPE_CHECKING:
     from f1_ros.nodes.fault_probe import FaultProbe
 
-START_S, READY_S = 120.0, 60.0
+START_S, READY_S = 120.0, 120.0
 """How long the system may take to come up, and to be ready for the next fault, s."""
 POLL_S = 0.02
 HEALTHY_S = 1.0
