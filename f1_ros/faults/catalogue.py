@@ -44,7 +44,7 @@ class _Entries:
     """Writes faults with what they have in common."""
 
     def __init__(self, profile: RobotProfile) -> None:
-        self._timeouts = profile.timeouts
+        self.timeouts = profile.timeouts
         self.silence = f"no usable action chunk for {profile.timeouts.policy:g} s"
         self._silence_why = (
             f"the policy's timeout of {profile.timeouts.policy:g} s, and {UNDER_WAY_S:g} s for a chunk under way"
@@ -54,7 +54,7 @@ class _Entries:
         self, name: str, what: str, alterations: str, part: str, words: str, *, known_s: float = 0.0, note: str = ""
     ) -> Fault:
         """The policy goes without observations, after `known_s` of them that look right; the chunk it had runs out."""
-        within_s = known_s + self._timeouts.policy + UNDER_WAY_S
+        within_s = known_s + self.timeouts.policy + UNDER_WAY_S
         why = self._silence_why + (f"; before that {known_s:g} s in which nothing can be noticed" if known_s else "")
         named = Named(f"observation_node: {part}", words, known_s + SAID_S)
         return self._policy(name, what, Relayed(alterations), within_s, why, named, self.silence, note)
@@ -64,7 +64,7 @@ class _Entries:
         note: str = "",
     ) -> Fault:  # fmt: skip
         """The action node goes without chunks that it can use."""
-        within_s = known_s + self._timeouts.policy + UNDER_WAY_S
+        within_s = known_s + self.timeouts.policy + UNDER_WAY_S
         named = named or Named("action_node: control", self.silence, within_s + SAID_S)
         why = self._silence_why + (
             f"; before that {known_s:g} s in which late chunks may still be used" if known_s else ""
@@ -131,7 +131,7 @@ def _cameras(entries: _Entries, profile: RobotProfile) -> tuple[Fault, ...]:
     frozen_s = limits.frozen_after * STEP_S
     missing_s = limits.missing_after_ns * 1e-9
     front, wrist = (camera.name for camera in profile.cameras)
-    seen, topic = f"camera {front}", profile.cameras[0].topic
+    seen = f"camera {front}"
     blind = entries.blind
     slow = 4
     return (
@@ -146,10 +146,11 @@ def _cameras(entries: _Entries, profile: RobotProfile) -> tuple[Fault, ...]:
               "without a gap", known_s=missing_s, note="the policy's history needs a frame each step"),
         blind("camera_black", "a camera's pictures are black", f"{front}:black", seen, "black",
               note="a frame whose brightest pixel is below `black_below` is not used"),
-        blind("camera_missized", "a camera changes its resolution", f"{front}:size", seen, "expected"),
+        blind("camera_missized", "a camera changes its resolution", f"{front}:size", seen, "expected 640x480"),
         blind("camera_misencoded", "a camera changes to an encoding that no node converts", f"{front}:encoding", seen,
               "encoding", note="rgb8 sent as bgr8 has the same form: nothing but the policy's results can show it"),
-        blind("camera_truncated", "half of each picture's bytes are missing", f"{front}:truncate", seen, topic),
+        blind("camera_truncated", "half of each picture's bytes are missing", f"{front}:truncate", seen,
+              "bytes of data"),
         blind("cameras_swapped", "two cameras' pictures change places", f"{front}:swap,{wrist}:swap", seen,
               "its frames are of",
               note="by the header's frame_id; swapped cables that keep topic and frame_id, nothing here notices"),
@@ -173,8 +174,8 @@ def _chunks(entries: _Entries) -> tuple[Fault, ...]:
         entries.mute("chunk_late", "chunks come 1.5 s late, when their last step is past", Relayed("chunk:delay:1.5")),
         Fault(
             "chunk_from_before_the_switch", "after HOLD and POLICY only chunks from before the switch come", Base.HOLD,
-            Relayed("chunk:old"), Action.FAULT, entries._timeouts.policy + UNDER_WAY_S,
-            f"the policy's timeout of {entries._timeouts.policy:g} s from the switch; the arm does not move before it",
+            Relayed("chunk:old"), Action.FAULT, entries.timeouts.policy + UNDER_WAY_S,
+            f"the policy's timeout of {entries.timeouts.policy:g} s from the switch; the arm does not move before it",
             Named("action_node: chunks", PushOutcome.BEFORE_SWITCH.value.replace("_", " "),
                   UNDER_WAY_S + REPORT_S + SAID_S),
             entries.silence, asks="POLICY",

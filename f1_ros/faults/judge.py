@@ -90,6 +90,7 @@ class Outcome:
         speed: fastest joint when it was noticed, rad/s.
         missed: ticks missed from the injection until it was taken back.
         recovered_s: from the request to the arm's following again, s.
+        first_try: what FAULT said the first time, if that was of another cause and it was made a second time.
         problems: what is not as declared; none: the fault is handled.
     """
 
@@ -101,6 +102,7 @@ class Outcome:
     speed: float | None = None
     missed: int = 0
     recovered_s: float | None = None
+    first_try: str = ""
     problems: list[str] = field(default_factory=list)
 
     @property

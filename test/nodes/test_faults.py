@@ -40,7 +40,9 @@ def test_faults_are_handled_as_declared_and_a_wrong_declaration_is_reported(doma
         assert outcome.periods <= 2.0, outcome
         late = ("noticed after", "named after", "ticks missed")  # a busy machine's
         assert [p for p in outcome.problems if not any(word in p for word in late)] == [], outcome
-    assert any("not 'the moon is full'" in problem for problem in outcomes["planted"].problems)
+    planted = outcomes["planted"]
+    assert any("not 'the moon is full'" in problem for problem in planted.problems)
+    assert "no command for" in planted.first_try  # it was made twice, and failed twice
 
 
 def test_the_command_writes_its_figures(domain: None, tmp_path: Path) -> None:
