@@ -1,7 +1,7 @@
 # make setup   .venv with everything that a machine without ROS needs (the other targets do it first)
 # make demo    simulated Franka at the belt: teleoperation, then the policy; leaves demo_out/
 # make test    ruff, mypy, unit tests, then tests with real ROS processes
-# make bench   simulated episodes a second, the running demo, the loader and training; into bench/results/
+# make bench   everything in bench/, about an hour: simulation, training, the running system; into bench/results/
 # make libero  LIBERO's simulator in an environment of its own (2.1 GB), for `f1-ros libero eval`
 # make train-belt   the belt policy from nothing into runs/belt; goes on where it was stopped
 
@@ -57,6 +57,9 @@ bench: setup
 	$(BIN)/python bench/training.py
 	$(BIN)/python bench/synchroniser.py
 	$(BIN)/python bench/publisher.py
+	$(BIN)/python bench/latency.py
+	$(BIN)/python bench/reaction.py
+	$(BIN)/python bench/soak.py
 
 libero: $(LIBERO_VENV)/.installed
 
