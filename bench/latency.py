@@ -2,8 +2,8 @@
 
     python bench/latency.py [--seconds 60] [--out DIR]
 
-Ours is `f1-ros bench latency` at the profile's control rate and at 500 Hz, where a command waits for its tick a fifth as
-long. Then lerobot's policy server and client (bench/lerobot_async.py, in the environment that `make bench-peers` makes)
+Ours is `f1-ros bench latency` at the profile's control rate and at 500 Hz, where a command waits for its tick a fifth
+as long. Then lerobot's policy server and client (bench/lerobot_async.py, in an environment of its own, .venv-peers)
 with the same rate of frames and a policy that takes as long as ours took, at 30 and at 100 control steps a second; the
 better one counts. Its frames come from memory, ours through DDS. Both are also asked how long after an event at any
 time the first command from pictures taken after it comes (bench/reaction.py measures that in the simulated system).
@@ -56,9 +56,10 @@ def lerobot(seconds: float, model_ms: float, fps: int) -> Array:
     """
     command = [str(PEER), str(HERE / "lerobot_async.py"), str(seconds), str(model_ms), str(fps)]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    with tempfile.TemporaryDirectory() as here:  # it writes a folder of logs to where it is
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=here)
     if done.returncode:
-        raise ConfigError(f"lerobot_async.py: {done.stderr[-500:]}", remedy="Mend the environment: make bench-peers.")
+        raise ConfigError(f"lerobot_async.py: {done.stderr[-500:]}", remedy="Make its environment, .venv-peers, anew.")
     return np.array(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -103,7 +104,7 @@ def main() -> int:
             ]
             raw |= {f"lerobot_{fps}_fps_less_model_ms": percentiles(path) for fps, path in paths.items()}
         else:
-            results.append(Result("times_lower_than_lerobot", "not measured: make bench-peers"))
+            results.append(Result("times_lower_than_lerobot", "not measured: there is no .venv-peers"))
         goals = {"goals": f"p50 <= {P50_MS:g} ms, p99 <= {P99_MS:g} ms", "load_average_1_min": os.getloadavg()[0]}
         return Report("python bench/latency.py", results, {**goals, "raw": raw}).conclude(args.out / "latency.json")
     except F1Error as error:

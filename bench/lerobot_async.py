@@ -2,8 +2,8 @@
 
     .venv-peers/bin/python bench/lerobot_async.py SECONDS MODEL_MS FPS
 
-Started by bench/latency.py. Server and client are lerobot's own classes, in processes of their own; the policy sleeps as
-long as ours takes, and gives back which frame it saw. The robot's state moves with each frame, since the server drops
+Started by bench/latency.py. Server and client are lerobot's own classes, in processes of their own; the policy sleeps
+as long as ours takes, and gives back which frame it saw. The robot's state moves with each frame, as the server drops
 observations whose state differs by less than 1 from the last. Prints [capture s, first action of it s] for each frame
 that led to an action, as JSON.
 """
@@ -15,7 +15,6 @@ import multiprocessing
 import os
 import socket
 import sys
-import tempfile
 import threading
 import time
 from concurrent import futures
@@ -70,7 +69,7 @@ class Robot:
 
     def __init__(self) -> None:
         self.observation_features = {f"joint_{i}": float for i in range(JOINTS)}
-        self.observation_features |= {name: (480, 640, 3) for name in CAMERAS}
+        self.observation_features |= dict.fromkeys(CAMERAS, (480, 640, 3))
         self.action_features = {f"joint_{i}": float for i in range(JOINTS)}
         noise = np.random.default_rng(0)
         self._pictures = [noise.integers(0, 256, (480, 640, 3), dtype=np.uint8) for _ in range(4)]
@@ -130,7 +129,6 @@ def main() -> None:
     """Run both for a while."""
     seconds, model_s, fps = float(sys.argv[1]), float(sys.argv[2]) * 1e-3, float(sys.argv[3])
     port = 18080 + os.getpid() % 1000
-    os.chdir(tempfile.mkdtemp())  # they write a folder of logs to where they are
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(port, model_s, fps), daemon=True)
     server.start()
     until = time.monotonic() + START_TIMEOUT_S

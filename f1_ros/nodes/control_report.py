@@ -86,29 +86,46 @@ class ControlReport:
             now_ns: time of the newest tick, ns on the ROS clock; 0 before the first.
             widths: measured gripper widths.
         """
-        return [self._mode(), self._deadlines(now_ns), *self._gripper_states(now_ns, widths)]
+        return [self._mode(), self._joint_state(), self._deadlines(now_ns), *self._gripper_states(now_ns, widths)]
 
     def _mode(self) -> Diagnosis:
         controller = self._controller
         counters = {name: n for name, n in controller.counters.items() if n}
         if controller.mode is Mode.FAULT:
-            return "control", Level.ERROR, f"FAULT: {controller.reason}", counters
+            remedy = "Remove the cause, then ask for HOLD with set_mode."
+            return "control", Level.ERROR, f"FAULT: {controller.reason}", {**counters, "remedy": remedy}
         if controller.commanded is None:
-            return "control", Level.WARN, f"{controller.mode.name}: {controller.reason}", counters
+            remedy = "Start the robot's driver; check its joint state topics in the profile."
+            return "control", Level.WARN, f"{controller.mode.name}: {controller.reason}", {**counters, "remedy": remedy}
         return "control", Level.OK, controller.mode.name, counters
+
+    def _joint_state(self) -> Diagnosis:
+        controller = self._controller
+        unknown = [n for n, q in zip(self._profile.joints, controller.measured, strict=True) if not np.isfinite(q)]
+        values: dict[str, object] = {"rejected": controller.counters["rejected_state"]}
+        if unknown:
+            values["remedy"] = "Start the arm's driver; compare its joint names with the profile's."
+            return "joint state", Level.ERROR, f"No position of {', '.join(unknown)}.", values
+        if controller.commanded is not None:
+            values["distance from the command rad"] = float(np.abs(controller.measured - controller.commanded).max())
+        return "joint state", Level.OK, "Every joint is known.", values
 
     def _deadlines(self, now_ns: int) -> Diagnosis:
         stats = self._loop.stats()
         missed, self._missed = stats.missed - self._missed, stats.missed
-        values = {
+        values: dict[str, object] = {
             "ticks": stats.ticks,
             "missed": stats.missed,
             "late": stats.late,
+            "period error p50 ms": stats.period_error_p50_s * 1e3,
             "period error p99 ms": stats.period_error_p99_s * 1e3,
+            "period error p99.9 ms": stats.period_error_p999_s * 1e3,
         }
         if now_ns == 0:
+            values["remedy"] = "Start the simulation, or set use_sim_time to false."
             return "deadlines", Level.WARN, "No tick yet: with use_sim_time, is anyone publishing /clock?", values
         if missed > MISSED_PER_WATCH:
+            values["remedy"] = "Permit SCHED_FIFO (part scheduling), lower control_rate, or run inference elsewhere."
             return "deadlines", Level.WARN, "Ticks are being missed: the machine is too busy.", values
         return "deadlines", Level.OK, "Kept.", values
 
@@ -117,7 +134,8 @@ class ControlReport:
         for gripper in self._profile.grippers:
             part, heard = f"gripper {gripper.name} state", widths.get(gripper.name)
             if heard is None or now_ns - heard[1] > timeout_s * SECOND_NS:
-                yield part, Level.WARN, f"No message on {gripper.state.topic} for {timeout_s:g} s.", {}
+                remedy = {"remedy": "Start the gripper's driver; check its topic in the profile."}
+                yield part, Level.WARN, f"No message on {gripper.state.topic} for {timeout_s:g} s.", remedy
             else:
                 yield part, Level.OK, "Comes.", {"width m": heard[0]}
 

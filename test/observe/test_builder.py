@@ -380,3 +380,11 @@ def test_whatever_arrives_an_observation_is_never_stale_nor_malformed(
                 assert np.isfinite(result.state).all()
                 assert result.images.shape == (2, 3, 96, 96)
         assert all(status.message for status in builder.statuses(now))
+
+
+def test_whatever_is_wrong_with_a_stream_comes_with_a_remedy() -> None:
+    rig = Rig()
+    statuses = rig.builder.statuses(10**9)
+    assert {status.part for status in statuses if status.level != Level.OK} >= {"camera front", "observation"}
+    for status in statuses:
+        assert status.level == Level.OK or str(status.values["remedy"]).endswith("."), status
