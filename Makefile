@@ -1,7 +1,7 @@
 # make setup   .venv with everything that a machine without ROS needs (the other targets do it first)
 # make demo    simulated Franka at the belt: teleoperation, then the policy; leaves demo_out/
 # make test    ruff, mypy, unit tests, then tests with real ROS processes
-# make bench   everything that is measured: the running demo, the real-time path, faults, loader, training; into bench/results/
+# make bench   everything in bench/, more than an hour: the running system, faults, simulation, training; into bench/results/
 # make bench-peers   lerobot in an environment of its own (8 GB): make bench runs it beside ours
 # make libero  LIBERO's simulator in an environment of its own (2.1 GB), for `f1-ros libero eval`
 # make train-belt   the belt policy from nothing into runs/belt; goes on where it was stopped
@@ -63,6 +63,9 @@ bench: setup
 	$(BIN)/f1-ros faults run --json bench/results/faults.json
 	$(BIN)/python bench/splices.py --runs 3000
 	$(BIN)/python bench/publisher.py
+	$(BIN)/python bench/latency.py
+	$(BIN)/python bench/reaction.py
+	$(BIN)/python bench/soak.py
 
 bench-peers: $(PEERS_VENV)/.installed
 

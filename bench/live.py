@@ -28,7 +28,7 @@ from f1_ros.nodes.polled import PolledSubscription
 from f1_ros.nodes.qos import COMMAND, DIAGNOSTICS
 from f1_ros.supervisor import Supervisor
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 START_TIMEOUT_S = 90.0
 ASK_PERIOD_S = 0.3
 EVERY = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)

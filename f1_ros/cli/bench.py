@@ -56,7 +56,12 @@ def run(args: argparse.Namespace) -> int:
             "control_rate_hz": args.control_rate or None,
             "one_process": args.one_process,
             "stages": table,
-            "raw": {"camera_to_command_less_model_ms": [frame.path_ms for frame in frames]},
+            "raw": {
+                "camera_to_command_less_model_ms": [frame.path_ms for frame in frames],
+                "captured_commanded_s": [
+                    [frame.marks["stamp"] * 1e-9, frame.marks["commanded"] * 1e-9] for frame in frames
+                ],
+            },
         },
     )
     print(f"{'p50 ms':>8} {'p99 ms':>8}  stage")

@@ -327,7 +327,8 @@ class ActionNode(ManagedNode):
         assert self._diagnostics is not None
         if rivals:
             self._clear_since_s = now_s
-            self._diagnostics.set("command topic", Level.ERROR, f"Also commanded by {', '.join(sorted(rivals))}.")
+            message = f"Also commanded by {', '.join(sorted(rivals))}."
+            self._diagnostics.set("command topic", Level.ERROR, message, {"remedy": "End the other node."})
             return
         self._diagnostics.set("command topic", Level.OK, "Commanded by this node alone.")
         self._robot_found = all(self.count_publishers(arm.state.topic) for arm in self._profile.arms)

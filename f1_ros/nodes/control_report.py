@@ -99,6 +99,7 @@ class ControlReport:
         """
         return [
             self._mode(),
+            self._joint_state(),
             self._deadlines(now_ns),
             self._clock(now_ns),
             self._chunks(),
@@ -109,23 +110,40 @@ class ControlReport:
         controller = self._controller
         counters = {name: n for name, n in controller.counters.items() if n}
         if controller.mode is Mode.FAULT:
-            return "control", Level.ERROR, f"FAULT: {controller.reason}", counters
+            remedy = "Remove the cause, then ask for HOLD with set_mode."
+            return "control", Level.ERROR, f"FAULT: {controller.reason}", {**counters, "remedy": remedy}
         if controller.commanded is None:
-            return "control", Level.WARN, f"{controller.mode.name}: {controller.reason}", counters
+            remedy = "Start the robot's driver; check its joint state topics in the profile."
+            return "control", Level.WARN, f"{controller.mode.name}: {controller.reason}", {**counters, "remedy": remedy}
         return "control", Level.OK, controller.mode.name, counters
+
+    def _joint_state(self) -> Diagnosis:
+        controller = self._controller
+        unknown = [n for n, q in zip(self._profile.joints, controller.measured, strict=True) if not np.isfinite(q)]
+        values: dict[str, object] = {"rejected": controller.counters["rejected_state"]}
+        if unknown:
+            values["remedy"] = "Start the arm's driver; compare its joint names with the profile's."
+            return "joint state", Level.ERROR, f"No position of {', '.join(unknown)}.", values
+        if controller.commanded is not None:
+            values["distance from the command rad"] = float(np.abs(controller.measured - controller.commanded).max())
+        return "joint state", Level.OK, "Every joint is known.", values
 
     def _deadlines(self, now_ns: int) -> Diagnosis:
         stats = self._loop.stats()
         missed, self._missed = stats.missed - self._missed, stats.missed
-        values = {
+        values: dict[str, object] = {
             "ticks": stats.ticks,
             "missed": stats.missed,
             "late": stats.late,
+            "period error p50 ms": stats.period_error_p50_s * 1e3,
             "period error p99 ms": stats.period_error_p99_s * 1e3,
+            "period error p99.9 ms": stats.period_error_p999_s * 1e3,
         }
         if now_ns == 0:
+            values["remedy"] = "Start the simulation, or set use_sim_time to false."
             return "deadlines", Level.WARN, "No tick yet: with use_sim_time, is anyone publishing /clock?", values
         if missed > MISSED_PER_WATCH:
+            values["remedy"] = "Permit SCHED_FIFO (part scheduling), lower control_rate, or run inference elsewhere."
             return "deadlines", Level.WARN, "Ticks are being missed: the machine is too busy.", values
         return "deadlines", Level.OK, "Kept.", values
 
@@ -134,11 +152,13 @@ class ControlReport:
         if resets > self._resets:
             self._reset_s = time.monotonic()
         self._resets, self._looked_ns = resets, now_ns
-        values = {"resets": resets}
+        values: dict[str, object] = {"resets": resets}
         if stands:
+            values["remedy"] = "Let the simulation run on, or set use_sim_time to false."
             return "clock", Level.ERROR, "Stands still: no command goes out until it moves on.", values
         if time.monotonic() - self._reset_s < SAID_S:
-            return "clock", Level.WARN, "Was set back: in HOLD from where the arm is; ask for a mode again.", values
+            values["remedy"] = "Ask for a mode again; slew clocks, never step them."
+            return "clock", Level.WARN, "Was set back: in HOLD from where the arm is.", values
         return "clock", Level.OK, "Moves on.", values
 
     def _chunks(self) -> Diagnosis:
@@ -149,8 +169,9 @@ class ControlReport:
         if more:
             self._refused_s = time.monotonic()
             self._refusals = ", ".join(name.removeprefix(prefix).replace("_", " ") for name in more)
-        values = {name: n for name, n in counts.items() if n}
+        values: dict[str, object] = {name: n for name, n in counts.items() if n}
         if time.monotonic() - self._refused_s < SAID_S:
+            values["remedy"] = "Start one policy, the one that was trained for this robot, on this clock."
             return "chunks", Level.WARN, f"Refused: {self._refusals}.", values
         return "chunks", Level.OK, "None is refused.", values
 
@@ -159,7 +180,8 @@ class ControlReport:
         for gripper in self._profile.grippers:
             part, heard = f"gripper {gripper.name} state", widths.get(gripper.name)
             if heard is None or now_ns - heard[1] > timeout_s * SECOND_NS:
-                yield part, Level.WARN, f"No message on {gripper.state.topic} for {timeout_s:g} s.", {}
+                remedy = {"remedy": "Start the gripper's driver; check its topic in the profile."}
+                yield part, Level.WARN, f"No message on {gripper.state.topic} for {timeout_s:g} s.", remedy
             else:
                 yield part, Level.OK, "Comes.", {"width m": heard[0]}
 

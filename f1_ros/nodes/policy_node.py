@@ -295,7 +295,8 @@ class PolicyNode(ManagedNode):
         if self._refusal is not None and now_s - self._refusal[0] < SILENCE_S:
             self._say("observations", Level.ERROR, self._refusal[1])
         elif silent_s > SILENCE_S:
-            self._say("observations", Level.WARN, "No observation arrives.", {"for [s]": silent_s})
+            remedy = "See what observation_node says of its cameras and joint states."
+            self._say("observations", Level.WARN, "No observation arrives.", {"for [s]": silent_s, "remedy": remedy})
         else:
             self._say("observations", Level.OK, "Observations arrive.")
 

@@ -207,6 +207,7 @@ class ObservationBuilder:
         values: dict[str, float | int | str] = {**self._streams.counts, **self._counts}
         last_ns = self._streams.last_set_ns
         if last_ns is None or now_ns - last_ns > self._limits.missing_after_ns:
+            values["remedy"] = "See which camera is missing; if none is, raise match_tolerance or use a trigger."
             return Status("observation", Level.ERROR, "no complete set of frames", values)
         if isinstance(self._last, Refusal):
             return Status("observation", Level.ERROR, self._last.reason, values)

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ _EVERY_PX = 8
 
 STANDING = 3
 """Repeated stamps in a row that count as a clock that stands."""
+
+
+Problem: TypeAlias = tuple["Level", str, str]
+"""How bad it is, what it is, and what to do about it."""
 
 
 class Level(IntEnum):
@@ -137,24 +141,27 @@ class StreamHealth:
         """Whether nothing has come lately. A clock set back since the last message tells nothing."""
         return self._received_ns is None or now_ns - self._received_ns > self._limits.missing_after_ns
 
-    def problems(self, now_ns: int) -> list[tuple[Level, str]]:
+    def problems(self, now_ns: int) -> list[Problem]:
         """Causes of trouble, worst first."""
         if self.missing(now_ns):
-            return [(Level.ERROR, f"missing: nothing comes on {self._topic}")]
-        found = [] if self.fault is None else [(Level.ERROR, self.fault)]
+            return [(Level.ERROR, f"missing: nothing comes on {self._topic}", "Start its driver; check the topic.")]
+        found: list[Problem] = [] if self.fault is None else [(Level.ERROR, self.fault, "")]
         if self._standing >= STANDING:
-            found.append((Level.ERROR, "header stamps stand still: the driver does not stamp its messages"))
+            text = "header stamps stand still: the driver does not stamp its messages"
+            found.append((Level.ERROR, text, "Use a driver that does, or restart this one."))
         elif self._latencies:
             # The quickest of many messages shows the clocks' offset best: the others were held up on the way.
             offset_ns = min(self._latencies)
             if not -self._limits.max_ahead_ns <= offset_ns <= self._limits.max_age_ns:
-                found.append((Level.ERROR, "header stamps are not on the ROS clock, or come far too late"))
+                text = "header stamps are not on the ROS clock, or come far too late"
+                found.append((Level.ERROR, text, "Synchronise the clocks; set use_sim_time alike on all nodes."))
         if self._reset_ns is not None and 0 <= now_ns - self._reset_ns < HOLD_NS:
-            found.append((Level.WARN, "stamps went backwards: clock set back"))
+            found.append((Level.WARN, "stamps went backwards: clock set back", "Slew its clock, never step it."))
         if self._leapt_ns is not None and 0 <= now_ns - self._leapt_ns < HOLD_NS:
-            found.append((Level.WARN, "stamps leapt ahead: clock set forward"))
+            found.append((Level.WARN, "stamps leapt ahead: clock set forward", "Slew its clock, never step it."))
         if len(self._stamps) >= ENOUGH and self._rate_hz() < self._min_rate_hz:
-            found.append((Level.WARN, f"slower than {self._min_rate_hz:g} Hz"))
+            remedy = "Check its rate and link, and whether this machine keeps up; room in shared memory: interfaces.md."
+            found.append((Level.WARN, f"slower than {self._min_rate_hz:g} Hz", remedy))
         return found
 
     def values(self, now_ns: int) -> dict[str, float | int | str]:
@@ -230,7 +237,8 @@ class CameraHealth(StreamHealth):
         """
         problems = self.problems(now_ns)
         if self.frozen and not self.missing(now_ns):
-            problems.append((Level.ERROR, "frozen: its frames repeat while their stamps move"))
+            text = "frozen: its frames repeat while their stamps move"
+            problems.append((Level.ERROR, text, "Restart the camera's driver; in a simulation turn this check off."))
         values = self.values(now_ns) | {"offset_to_camera_0_ms": round(self.offset_ns * MS, 2)}
         if first is not None and first.clock_ahead_ns is not None and self.clock_ahead_ns is not None:
             values["clock_ahead_of_camera_0_ms"] = round((self.clock_ahead_ns - first.clock_ahead_ns) * MS, 2)
@@ -252,7 +260,10 @@ class JointHealth(StreamHealth):
         return _status(self._part, self.problems(now_ns), "joint states arrive", self.values(now_ns))
 
 
-def _status(part: str, problems: list[tuple[Level, str]], good: str, values: dict[str, float | int | str]) -> Status:
+def _status(part: str, problems: list[Problem], good: str, values: dict[str, float | int | str]) -> Status:
     if not problems:
         return Status(part, Level.OK, good, values)
-    return Status(part, max(level for level, _ in problems), "; ".join(text for _, text in problems), values)
+    remedies = " ".join(remedy for _, _, remedy in problems if remedy)  # that of a fault stands in its text
+    if remedies:
+        values = values | {"remedy": remedies}
+    return Status(part, max(level for level, _, _ in problems), "; ".join(text for _, text, _ in problems), values)

@@ -415,3 +415,11 @@ def test_cameras_that_are_swapped_while_running_are_noticed_by_the_frames_names(
     assert rig.observed() == [9, 10, 11]
     assert "its frames are of 'wrist', they were of 'front'" in rig.reason(13)
     assert "of 'wrist'" in rig.status("camera front").message
+
+
+def test_whatever_is_wrong_with_a_stream_comes_with_a_remedy() -> None:
+    rig = Rig()
+    statuses = rig.builder.statuses(10**9)
+    assert {status.part for status in statuses if status.level != Level.OK} >= {"camera front", "observation"}
+    for status in statuses:
+        assert status.level == Level.OK or str(status.values["remedy"]).endswith("."), status
