@@ -38,6 +38,8 @@ Array = NDArray[np.float64]
 _MET = 1e-9
 # Part of the velocity limit that a target may have: catching up with one that is at the limit would take for ever.
 _FASTEST_TARGET = 0.999
+# A command waits for its joint from this part of the lead on.
+_AT_LEAD = 0.95
 # Ticks for which an arm that its workspace held goes on slowly.
 _WARY_TICKS = 20
 
@@ -234,14 +236,14 @@ class Limiter:
         p = self._vector("target position", target_position)
         v = self._vector("target velocity", 0.0 * p if target_velocity is None else target_velocity)
         goal = np.clip(p, self._lower, self._upper)
-        lower, upper, by_lead = self._lower, self._upper, False
+        lower, upper, q, beyond, by_lead = self._lower, self._upper, goal, np.zeros(len(goal), dtype=bool), False
         finite = np.isfinite(p).all() and np.isfinite(v).all()
         if measured is not None and self._lead is not None:
             q, rate = self._vector("measured position", measured[0]), self._vector("measured velocity", measured[1])
             finite = finite and np.isfinite(q).all() and np.isfinite(rate).all()
             if finite:
                 near, lower, upper = self._led(q, rate, goal)
-                by_lead, goal = bool((np.abs(near - goal) > _MET).any()), near
+                beyond, goal = np.abs(near - goal) > _MET, near
         if not finite:
             return self._brake(refused=True)
         by_workspace = False
@@ -255,6 +257,8 @@ class Limiter:
             by_lead = by_lead or waits
         by_workspace = self._keep_inside(state, goal, lower, upper) or by_workspace
         self._state = state
+        # A target too far ahead holds nothing back before the command is nearly there.
+        by_lead = by_lead or bool((beyond & (np.abs(state[0] - q) > _AT_LEAD * (self._lead or 0.0))).any())
         limited = bool(np.abs(state[0] - p).max() > _MET)
         return self._result(limited=limited, by_workspace=by_workspace, by_lead=by_lead)
 
@@ -269,8 +273,7 @@ class Limiter:
 
     def _led(self, measured: Array, rate: Array, goal: Array) -> tuple[Array, Array, Array]:
         # The goal no further than the lead from the measured joint; and the positions between which the command must
-        # be able to stop: no further than the lead from where the joint itself could. A joint that moves as fast as
-        # it may is followed at full speed, one that is blocked has the command stop short of the lead.
+        # be able to stop: no further than the lead from where the joint itself could.
         assert self._lead is not None
         at = np.clip(measured, self._lower, self._upper)
         rate = np.clip(rate, -self._velocity_limit, self._velocity_limit)
@@ -327,11 +330,7 @@ class Limiter:
             held = True
             self._wary[workspace] = wary - 1 if wary else _WARY_TICKS
             slow = workspace.straight(now, goal[joints])
-            if (
-                slow is not None
-                and self._can_stop(slow, lower[joints], upper[joints], joints)
-                and workspace.allows(now, slow)
-            ):
+            if slow and self._can_stop(slow, lower[joints], upper[joints], joints) and workspace.allows(now, slow):
                 state[:, joints] = slow
             else:
                 for i in range(*joints.indices(self.limits.joints)):

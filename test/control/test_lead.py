@@ -103,3 +103,13 @@ def test_an_arm_that_was_waited_for_and_comes_after_is_no_fault() -> None:
         rig.stiffness = 0.1
     assert rig.controller.mode is Mode.POLICY
     assert rig.arm == pytest.approx(goal, abs=1e-3)
+
+
+def test_a_slow_arm_that_follows_a_far_target_is_not_waited_for() -> None:
+    """A target beyond the lead holds nothing back as long as the command itself is near its joint."""
+    one, q = Limiter(LIMITS.scaled(velocity=0.2), DT, LEAD), 0.0
+    one.reset([q])
+    for _ in range(200):
+        step = one.step([2.5], [0.0], ([q], [0.52]))
+        assert not step.by_lead
+        q += (step.position[0] - q) * DT / 0.1
