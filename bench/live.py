@@ -22,10 +22,10 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 
-from f1_ros.bringup import BringUp
 from f1_ros.errors import BringUpError
 from f1_ros.nodes.polled import PolledSubscription
 from f1_ros.nodes.qos import COMMAND, DIAGNOSTICS
+from f1_ros.processes import BringUp
 from f1_ros.supervisor import Supervisor
 
 HERE = Path(__file__).resolve().parent

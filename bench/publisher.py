@@ -25,9 +25,10 @@ from live import HERE, Sent, Watcher, alive, percentiles, running
 from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
 
-from f1_ros.bringup import BringUp, FrankaOptions, franka
+from f1_ros.bringup import FrankaOptions, franka
 from f1_ros.cli.report import Report, Result
 from f1_ros.errors import F1Error
+from f1_ros.processes import BringUp
 from f1_ros.supervisor import Supervisor
 
 P99_MS, P999_MS, TIMES_BETTER = 1.0, 3.0, 10.0

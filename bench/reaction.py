@@ -33,11 +33,12 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
-from f1_ros.bringup import BringUp, FrankaOptions, franka
+from f1_ros.bringup import FrankaOptions, franka
 from f1_ros.cli.report import Report, Result
 from f1_ros.errors import ConfigError, F1Error
 from f1_ros.nodes.conversions import chunk_from_msg, to_ns
 from f1_ros.nodes.polled import PolledSimClock
+from f1_ros.processes import BringUp
 from f1_ros.sim.config import load_belt_config
 from f1_ros.sim.kinematics import ArmKinematics
 from f1_ros.sim.scene import load_scene

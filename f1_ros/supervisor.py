@@ -28,9 +28,9 @@ from typing import BinaryIO, Literal, TextIO
 
 import yaml
 
-from f1_ros.bringup import RESTART_DELAY_S, BringUp, OnExit, ProcessSpec, describe_exit
-from f1_ros.bringup import environment as bringup_environment
 from f1_ros.errors import BringUpError
+from f1_ros.processes import RESTART_DELAY_S, BringUp, OnExit, ProcessSpec, describe_exit
+from f1_ros.processes import environment as bringup_environment
 
 # On a stop: SIGINT at once, SIGTERM and SIGKILL to those left after so many seconds; all has ended within 3 s.
 TERM_AFTER_S = 1.5

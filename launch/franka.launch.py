@@ -16,7 +16,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from f1_ros.bringup import BRINGUPS, RESTART_DELAY_S, OnExit, ProcessSpec, environment
+from f1_ros.bringup import BRINGUPS
+from f1_ros.processes import RESTART_DELAY_S, OnExit, ProcessSpec, environment
 
 FRANKA = BRINGUPS["franka"]
 Entities = list[LaunchDescriptionEntity]

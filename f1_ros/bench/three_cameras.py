@@ -12,8 +12,9 @@ from pathlib import Path
 
 import yaml
 
-from f1_ros.bringup import BringUp, FrankaOptions, OnExit, ProcessSpec, franka
+from f1_ros.bringup import FrankaOptions, franka
 from f1_ros.paths import share_dir
+from f1_ros.processes import BringUp, OnExit, ProcessSpec
 
 CAMERAS = ("front", "wrist", "side")
 CAMERA_HZ = 30.0

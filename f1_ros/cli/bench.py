@@ -16,7 +16,7 @@ from f1_ros.cli.report import Report
 from f1_ros.errors import BringUpError
 
 if TYPE_CHECKING:
-    from f1_ros.bringup import BringUp
+    from f1_ros.processes import BringUp
     from f1_ros.supervisor import Supervisor
 
 SETTLE_S = 10.0

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from f1_ros.bringup import EXPERT, BringUp, FrankaOptions, franka
+from f1_ros.bringup import EXPERT, FrankaOptions, franka
 from f1_ros.cli.recording import Recording, figures
 from f1_ros.cli.report import Report
 from f1_ros.errors import BringUpError, ConfigError
 from f1_ros.paths import share_dir
+from f1_ros.processes import BringUp
 
 if TYPE_CHECKING:
     from f1_ros.nodes.demo_node import DemoWatcher

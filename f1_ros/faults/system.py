@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from f1_ros.bringup import BringUp, FrankaOptions, OnExit, ProcessSpec, franka
+from f1_ros.bringup import FrankaOptions, franka
 from f1_ros.faults.alterations import links
 from f1_ros.observe.health import HealthLimits
+from f1_ros.processes import BringUp, OnExit, ProcessSpec
 from f1_ros.robots.profile import load_profile
 
 RELAY = "relay_node"

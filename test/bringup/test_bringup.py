@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f1_ros.bringup import BRINGUPS, DEVICES, EXPERT, BringUp, FrankaOptions, OnExit, ProcessSpec, environment, franka
+from f1_ros.bringup import BRINGUPS, DEVICES, EXPERT, FrankaOptions, franka
 from f1_ros.cli.main import build_parser
 from f1_ros.errors import BringUpError
+from f1_ros.processes import BringUp, OnExit, ProcessSpec, environment
 
 REPO = Path(__file__).resolve().parents[2]
 LAUNCH_FILE = REPO / "launch" / "franka.launch.py"

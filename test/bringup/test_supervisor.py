@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from f1_ros.bringup import BringUp, OnExit, ProcessSpec
 from f1_ros.errors import BringUpError
+from f1_ros.processes import BringUp, OnExit, ProcessSpec
 from f1_ros.supervisor import Supervisor
 
 # What the fake processes do, by executable name.
@@ -133,7 +133,7 @@ def test_no_child_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     program = textwrap.dedent(f"""
         import sys, time
         from pathlib import Path
-        from f1_ros.bringup import BringUp, OnExit, ProcessSpec
+        from f1_ros.processes import BringUp, OnExit, ProcessSpec
         from f1_ros.supervisor import Supervisor
         system = Supervisor(
             BringUp("test", (ProcessSpec("sleeper", "sleeper", OnExit.KEEP_OTHERS, "test"),)),
