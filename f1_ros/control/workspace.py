@@ -29,7 +29,7 @@ State: TypeAlias = tuple[Array, Array, Array]
 _SLOWLY = 0.2
 # Parts of the way to a target at which it is looked where it leaves the box; looked at twice, it is known to 1/256.
 _SHARES = np.linspace(0.0, 1.0, 17)
-# The slow way is planned so far ahead (rad), to a point that steps of damped least squares draw in to so far from the wall
+# The slow way is planned so far ahead (rad), to a point that damped least squares draw in to so far from the wall
 # (m): over so little an arc bulges by less than that, so that an arm at a wall is led off or along it.
 _NEAR, _INSET = 0.05, 1e-3
 _DRAW_STEPS, _DAMPING = 4, 0.01
