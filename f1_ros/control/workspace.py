@@ -29,10 +29,10 @@ State: TypeAlias = tuple[Array, Array, Array]
 _SLOWLY = 0.2
 # Parts of the way to a target at which it is looked where it leaves the box; looked at twice, it is known to 1/256.
 _SHARES = np.linspace(0.0, 1.0, 17)
-_NEAR = 0.05
-_INSET = 1e-3
-_DRAW_STEPS = 4
-_DAMPING = 0.01
+# The slow way is planned so far ahead (rad), to a point that damped least squares draw in to so far from the wall
+# (m): over so little an arc bulges by less than that, so that an arm at a wall is led off or along it.
+_NEAR, _INSET = 0.05, 1e-3
+_DRAW_STEPS, _DAMPING = 4, 0.01
 _LEAST_SIDE = 0.02  # m
 
 
@@ -162,7 +162,8 @@ class WorkspaceLimit:
     def straight(self, now: State, goal: Array) -> State | None:
         """One tick of the straight way in joints to rest at a goal (joints,), slowly; None if there is no such plan.
 
-        Straight from rest; an arm in motion is led onto it, all joints arriving together.
+        Its end is a little way off and inside. Straight from rest; an arm in motion is led onto it, all joints arriving
+        together.
         """
         plan, way = self._plan, goal - now[0]
         goal = self._nearest_inside(now[0] + way * min(1.0, _NEAR / max(float(np.abs(way).max()), 1e-9)))
