@@ -80,6 +80,11 @@ class Blend:
         durations: Array = self.phases_s.sum(axis=0)
         return durations
 
+    def under_way(self, now_ns: int) -> NDArray[np.bool_]:
+        """(joints,) whether it is not gone yet."""
+        going: NDArray[np.bool_] = self.durations_s > (now_ns - self.start_ns) * 1e-9
+        return going
+
     def at(self, now_ns: int) -> tuple[Array, Array]:
         """What to add to the reference's position (rad) and velocity (rad/s)."""
         t = max((now_ns - self.start_ns) * 1e-9, 0.0)

@@ -143,6 +143,7 @@ class ChunkTimeline:
         self._epoch_ns: int | None = None
         self._fastest = 0.0  # of any joint, in the chunks of late, rad/s
         self._pushed_ns = 0
+        self._catch_up = np.zeros(len(self._names))  # speed at which offsets of chunks that hardly move are crossed
         self._counts = dict.fromkeys(PushOutcome, 0)
         self._steps_dropped = 0
 
@@ -232,7 +233,10 @@ class ChunkTimeline:
         rate = np.where(self._stepped, 0.0, start[1] - there.velocity)
         if self._plan is None or len(positions) == 1:  # onto the first plan, or one that says nothing of speed
             return replace(plan, blend=self._blend(now_ns, offset, rate))
-        most = np.maximum(_FASTER * self._fastest, np.abs(offset) / _CATCH_UP_S)
+        # A blend that is begun anew on its way keeps its speed, or the arm would come ever more slowly.
+        under_way = False if self._plan.blend is None else self._plan.blend.under_way(now_ns)
+        self._catch_up = np.maximum(np.where(under_way, self._catch_up, 0.0), np.abs(offset) / _CATCH_UP_S)
+        most = np.maximum(_FASTER * self._fastest, self._catch_up)
         return replace(plan, blend=self._limited_blend(plan, now_ns, offset, rate, most))
 
     def _remember(self, plan: _Plan, now_ns: int) -> None:

@@ -149,6 +149,19 @@ def test_a_large_offset_is_led_in_for_longer_instead_of_harder() -> None:
     assert plan.sample(at(1500)).position[0] == pytest.approx(0.0, abs=1e-9)
 
 
+def test_chunks_that_stand_still_bring_the_arm_onto_them_however_often_they_come() -> None:
+    plan = timeline()
+    position, velocity = np.zeros(3), np.zeros(3)
+    for ms in range(0, 4000, 50):
+        # The first two hold the arm where it is; from then on it is asked to be elsewhere.
+        plan.push(line(ms - 100, start=0.0 if ms < 100 else 1.0, speed=0.0), at(ms), position, velocity)
+        sample = plan.sample(at(ms + 50))
+        position, velocity = sample.position, sample.velocity
+        if ms == 2500:
+            assert position[0] == pytest.approx(1.0, abs=0.02)
+    assert position[0] == pytest.approx(1.0, abs=1e-6)
+
+
 def test_an_early_chunk_leads_in_before_its_first_step() -> None:
     plan = timeline()
     plan.push(line(0, lead_ms=200), at(0), position=[0.0, 0.0, 0.0])
