@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from f1_ros.supervisor import Supervisor
 
 SETTLE_S = 10.0
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 180.0
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -17,6 +17,7 @@ from f1_ros.engine.policy import PolicyFile, save_policy_file
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.nodes.conversions import image_to_msg, observation_from_msg, to_ns, to_time
 from f1_ros.nodes.qos import DIAGNOSTICS, OBSERVATION, SENSOR
+from f1_ros.trace import read_traces
 
 ARM = tuple(f"fr3_joint{i}" for i in range(1, 8))
 SPEC = PolicySpec(
@@ -239,3 +240,14 @@ def test_a_policy_of_another_robot_is_refused_at_the_start(ros, tmp_path: Path) 
     ros.until(lambda: arms.process.poll() is not None, "the process ends")
     assert arms.process.returncode == 2
     assert "is for the robot 'franka', the profile is 'other'" in ros.log(arms.process)
+
+
+def test_a_traced_node_notes_the_way_of_each_set_in_order(ros, tmp_path: Path) -> None:
+    robot = Robot(ros, tmp_path, trace=str(tmp_path / "trace")).ready()
+    robot.start()
+    stamp_ns = robot.stamps()[-1]
+    assert ros.stop(robot.process) == 0
+    stages = read_traces(tmp_path / "trace")[stamp_ns]
+    in_order = ["image sent", "image received", "image taken", "matched", "preprocessed"]
+    assert set(stages) == {"stamp", *in_order}
+    assert sorted(in_order, key=stages.__getitem__) == in_order
