@@ -221,8 +221,9 @@ def _joint_states(entries: _Entries, profile: RobotProfile) -> tuple[Fault, ...]
         stops("joint_state_jumps", "one joint's reading jumps by 1 rad", Relayed("joints:offset:1"), MESSAGE_S,
               f"the next message: {away}", "from its command"),
         stops("state_does_not_follow", "the measured joints stand still while commands move them",
-              Relayed("joints:stick"), SWING_PERIOD_S + MESSAGE_S,
-              f"when {away}: here within a swing of the leader", "from its command"),
+              Relayed("joints:stick"), SWING_PERIOD_S + 0.5 + MESSAGE_S,
+              "when the command, 0.9 of max_tracking_error ahead, has waited for the joint for 0.5 s: here within a "
+              "swing of the leader", "does not follow"),
         entries.harmless("gripper_state_lost", "no gripper state comes any more", Relayed("fingers:drop"),
                          Named("action_node: gripper gripper state", "No message",
                                profile.timeouts.gripper_state + SAID_S),
