@@ -90,6 +90,7 @@ class Controller:
             names,
             stepped=tuple(self._gripper_columns.values()),
             blend_acceleration=BLEND_ACCELERATION * min(limits.acceleration),
+            splice_speed=profile.splice_speed,
         )
         self._gates = {g.name: GripperGate(g) for g in profile.grippers}
         self._arbiter = Arbiter()

@@ -9,9 +9,9 @@ position or velocity. It keeps one plan at a time, has no clock of its own, and 
     timeline.sample(now_ns + period_ns)                  every tick: where the arm is to be at its end
     timeline.clear(epoch_ns=now_ns)                      on a mode switch: what was seen before it is refused
 
-While one chunk leads into the next, no joint moves faster than 1.1 times the fastest that the chunks of late move any
-joint: an arm that is behind its plan catches up at that speed, however long it takes. docs/real_time.md says when this
-does not hold.
+With `splice_speed`, no joint moves faster than 1.1 times the fastest that the chunks of late move any joint while one
+chunk leads into the next: an arm that is behind its plan catches up at that speed, however long it takes.
+docs/real_time.md says when this does not hold, and what it costs.
 
 Formulas: cubic Hermite interpolation with central finite differences as tangents (Catmull-Rom); a splice adds to the
 new plan the offset from the arm's state, which a `Blend` takes to 0; at its end a plan is followed ever more slowly
@@ -36,9 +36,8 @@ Array = NDArray[np.float64]
 
 # A stamp further ahead of the clock than this belongs to another clock (a camera's, or wall time in simulation).
 _CLOCK_TOLERANCE_NS = 100_000_000
-# A splice may be this much faster than the chunks. The rest of the 1.1 is for the plan's own change of speed while the
-# arm speeds up or slows down.
-_FASTER = 1.06
+SPLICE_SPEED = 1.06
+"""Default. The rest of the promised 1.1 is for the plan's own change of speed while the arm speeds up or slows down."""
 # How fast chunks move is remembered so long: it falls to 1/e in that time, s.
 _MEMORY_S = 2.0
 # An offset that would take longer than this at the chunks' speed, since they hardly move, is crossed in it, s.
@@ -111,9 +110,12 @@ class ChunkTimeline:
         blend_s: shortest time in which a splice is led into the new plan, s.
         blend_acceleration: largest acceleration that a splice may add, rad/s^2: a larger offset takes longer.
         stop_s: time in which a plan that was not replaced comes to rest at its end, s.
+        splice_speed: how many times as fast as the fastest of the chunks a joint may be while one leads into the next;
+            0: as fast as the blend takes it. See `RobotProfile`.
 
     Raises:
-        ChunkError: if a column is named twice, or a time or acceleration is not positive.
+        ChunkError: if a column is named twice, a time or acceleration is not positive, or `splice_speed` neither 0 nor
+            above 1.
     """
 
     def __init__(
@@ -126,13 +128,17 @@ class ChunkTimeline:
         blend_s: float = 0.1,
         blend_acceleration: float = 5.0,
         stop_s: float = 0.2,
+        splice_speed: float = SPLICE_SPEED,
     ) -> None:
         if len(set(joint_names)) != len(joint_names) or not joint_names:
             raise ChunkError(f"Action layout {list(joint_names)} repeats a name or is empty.", remedy="Name each once.")
         for name, value in (("blend_s", blend_s), ("blend_acceleration", blend_acceleration), ("stop_s", stop_s)):
             if not (math.isfinite(value) and value > 0.0):
                 raise ChunkError(f"Chunk timeline: {name} is {value}.", remedy=f"Give a positive {name}.")
+        if not (splice_speed == 0.0 or 1.0 < splice_speed < math.inf):
+            raise ChunkError(f"splice_speed is {splice_speed}.", remedy="Give 0, or a factor above 1 such as 1.06.")
         self._robot = robot
+        self._splice_speed = splice_speed
         self._names = tuple(joint_names)
         self._stepped = np.zeros(len(self._names), dtype=bool)
         self._stepped[list(stepped)] = True
@@ -231,12 +237,13 @@ class ChunkTimeline:
         there = self._evaluate(plan, now_ns)
         offset = np.where(self._stepped, 0.0, start[0] - there.position)
         rate = np.where(self._stepped, 0.0, start[1] - there.velocity)
-        if self._plan is None or len(positions) == 1:  # onto the first plan, or one that says nothing of speed
+        # The first plan, and one of a single step, say nothing of the speed to keep to.
+        if not self._splice_speed or self._plan is None or len(positions) == 1:
             return replace(plan, blend=self._blend(now_ns, offset, rate))
         # A blend that is begun anew on its way keeps its speed, or the arm would come ever more slowly.
         under_way = False if self._plan.blend is None else self._plan.blend.under_way(now_ns)
         self._catch_up = np.maximum(np.where(under_way, self._catch_up, 0.0), np.abs(offset) / _CATCH_UP_S)
-        most = np.maximum(_FASTER * self._fastest, self._catch_up)
+        most = np.maximum(self._splice_speed * self._fastest, self._catch_up)
         return replace(plan, blend=self._limited_blend(plan, now_ns, offset, rate, most))
 
     def _remember(self, plan: _Plan, now_ns: int) -> None:
@@ -258,7 +265,7 @@ class ChunkTimeline:
         piece = np.full(len(offset), min(int(np.searchsorted(ends_s[first:], self._blend_s)), last))
         while True:
             # A plan may be faster between its steps than they are on average: a little is always left.
-            spare = (1.0 - 1.0 / _FASTER) * most
+            spare = (1.0 - 1.0 / self._splice_speed) * most
             fastest = np.maximum(most - np.maximum(forward[piece, columns], 0.0), spare)
             slowest = np.minimum(-most - np.minimum(backward[piece, columns], 0.0), -spare)
             blend = self._blend(now_ns, offset, rate, slowest, fastest)

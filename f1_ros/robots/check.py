@@ -243,6 +243,8 @@ def _numbers(profile: RobotProfile) -> Iterator[Problem]:
     for key, (value, low, high, unit) in ranges.items():
         if not low <= value <= high:
             yield Problem(key, f"{value:g} is out of range", f"Give {low:g} .. {high:g} {unit}.")
+    if profile.splice_speed and not 1.0 < profile.splice_speed <= 100.0:
+        yield Problem("splice_speed", f"{profile.splice_speed:g} is out of range", "Give 0, or a factor of up to 100.")
     for i, arm in enumerate(profile.arms):
         if arm.state.rate_hz > 0.0 and profile.timeouts.joint_state * arm.state.rate_hz < 2.0:
             yield Problem(

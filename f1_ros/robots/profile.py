@@ -244,6 +244,8 @@ class RobotProfile:
             before it.
         scale: factor on velocity, acceleration and jerk limits, in (0, 1]; below 1 for a first bring-up.
         position_margin: distance kept from the position limits, rad.
+        splice_speed: how many times as fast as the policy's chunks a joint may be while one chunk leads into the next;
+            0: no limit but the arm's own. Smooth by default; where the scene moves, quick is worth more.
         teleop: how a teleoperation device takes over.
         open: key -> why no source gives its value and how to find it.
     """
@@ -262,6 +264,7 @@ class RobotProfile:
     max_tracking_error: float
     scale: float = 1.0
     position_margin: float = 0.0
+    splice_speed: float = 1.06
     teleop: Teleop = field(default_factory=Teleop)
     open: dict[str, str] = field(default_factory=dict)
 

@@ -51,6 +51,18 @@ def test_it_leads_from_the_start_to_nothing_within_speed_and_acceleration(
     assert velocity.max() <= max(fastest, rate) + 1e-9
 
 
+@given(OFFSETS, RATES, SPEEDS)
+def test_only_a_joint_that_would_be_too_fast_leaves_the_common_way(offset, rate, speed) -> None:
+    free = blend(offset, rate)
+    velocities = np.array([at(free, s)[1] for s in np.linspace(0.0, float(free.durations_s[0]), 2000)][1:])
+    bounded = blend(offset, rate, slowest=-speed, fastest=speed)
+    if np.abs(velocities).max() > max(speed, abs(rate)) * 1.001:
+        assert bounded.limited[0]
+    elif np.abs(velocities).max() < speed * 0.999:
+        assert not bounded.limited[0]
+        assert at(bounded, 0.03) == at(free, 0.03)
+
+
 @given(OFFSETS, RATES, SPEEDS, st.floats(0.0, 1.0))
 def test_begun_anew_on_the_way_it_ends_no_later(offset, rate, speed, share) -> None:
     """But for about the time that it always takes: otherwise, chunk after chunk, the arm would never be on its plan."""
