@@ -1,4 +1,4 @@
-"""A way from where the arm is onto a reference that starts elsewhere: continuous in velocity, limited in speed if asked."""
+"""A way from where the arm is onto a reference that starts elsewhere: continuous in velocity, and limited if asked."""
 
 from __future__ import annotations
 
