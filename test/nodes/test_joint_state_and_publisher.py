@@ -39,6 +39,8 @@ def test_arbiter_joint_state_and_publisher_are_parts_of_their_own_with_figures()
         "control": Level.OK,
         "joint state": Level.OK,
         "deadlines": Level.OK,
+        "clock": Level.OK,
+        "chunks": Level.OK,
         "gripper gripper state": Level.WARN,
     }
     assert found["joint state"][2]["distance from the command rad"] == 0.0
