@@ -22,6 +22,9 @@ _JUMP_NS = 200_000_000
 _PAUSE_INTERVALS, _SHORTEST_PAUSE_NS, _LONGEST_PAUSE_NS = 5.0, 60_000_000, 250_000_000
 # Part of a difference that a message moves the line by, and its rate by: at 100 Hz a time constant of 0.2 s.
 _OFFSET_GAIN, _RATE_GAIN = 0.05, 0.002
+# A message that comes sooner after the last one than this part of their interval had been waiting somewhere, as many do
+# when a process that was stopped goes on: its arrival says nothing about the rate. All are there after the time below.
+_WAITED, _BACKLOG_NS = 0.5, 100_000_000
 # The system clock is followed at this slope at most (1 ms/s, twice the fastest slew of NTP).
 _SLEW = 1e-3
 
@@ -96,20 +99,27 @@ class SimClock:
             self._first = stamp_ns, monotonic_ns
             self._start_line(stamp_ns, monotonic_ns)
         else:
-            gap_ns = monotonic_ns - self._heard_ns
             paused = self._paused(monotonic_ns)
-            self._interval_ns += 0.1 * (min(gap_ns, _LONGEST_PAUSE_NS) - self._interval_ns)
+            gap_ns = min(max(monotonic_ns - self._heard_ns, 0), self._longest_ns())
+            waited = gap_ns < _WAITED * self._interval_ns
+            share = gap_ns / self._interval_ns if waited else 1.0  # a hundred at once do not mean a shorter interval
+            self._interval_ns += 0.1 * share * (gap_ns - self._interval_ns)
             back = stamp_ns < self._stamp_ns
             self.resets += back
+            expected = self._line(monotonic_ns)
             if self._first is not None:
-                self._learn(stamp_ns, monotonic_ns, anew=back or paused or stamp_ns - self._stamp_ns > _JUMP_NS)
-            elif back or paused or abs(stamp_ns - self._line(monotonic_ns)) > _JUMP_NS:
+                late = waited and monotonic_ns - self._first[1] < _BACKLOG_NS  # what it starts from was late
+                anew = back or paused or late or stamp_ns - self._stamp_ns > _JUMP_NS
+                self._learn(stamp_ns, monotonic_ns, anew=anew)
+            elif back or paused or (waited and stamp_ns - expected > self._interval_ns):
+                self._start_line(stamp_ns, monotonic_ns)  # it is that late at least
+            elif abs(stamp_ns - expected) > _JUMP_NS:  # perhaps it is the rate that is wrong
+                self._first = stamp_ns, monotonic_ns
                 self._start_line(stamp_ns, monotonic_ns)
             else:
-                expected = self._line(monotonic_ns)
                 error = stamp_ns - expected
                 self._origin_ns, self._value_ns = monotonic_ns, expected + _OFFSET_GAIN * error
-                if gap_ns > 0:
+                if not waited and gap_ns > 0:
                     self._rate = _plausible(self._rate + _RATE_GAIN * error / gap_ns)
         self._stamp_ns, self._heard_ns = stamp_ns, monotonic_ns
 
@@ -123,8 +133,11 @@ class SimClock:
         return self._value_ns + self._rate * (monotonic_ns - self._origin_ns)
 
     def _paused(self, monotonic_ns: int) -> bool:
-        silence_ns = min(max(_PAUSE_INTERVALS * self._interval_ns, _SHORTEST_PAUSE_NS), _LONGEST_PAUSE_NS)
-        return monotonic_ns - self._heard_ns > silence_ns
+        return monotonic_ns - self._heard_ns > self._longest_ns()
+
+    def _longest_ns(self) -> float:
+        """Time between two messages of a simulation that goes on."""
+        return min(max(_PAUSE_INTERVALS * self._interval_ns, _SHORTEST_PAUSE_NS), _LONGEST_PAUSE_NS)
 
     def _start_line(self, stamp_ns: int, monotonic_ns: int) -> None:
         self._origin_ns, self._value_ns = monotonic_ns, float(stamp_ns)

@@ -102,3 +102,55 @@ def test_wall_time_follows_small_corrections_slowly_and_large_ones_at_once() -> 
     assert clock.at(mono[0]) == 10**18 + 10_005 * MS
     correction[0] = 3_600_000 * MS
     assert clock.at(mono[0]) == 10**18 + 3_610_000 * MS
+
+
+def heard(clock: SimClock, after_s: float, factor: float, start_s: float) -> tuple[float, float]:
+    """Regular messages at 100 Hz of wall time from `start_s` on; gives how far off time (s) and rate then are."""
+    for k in range(round(after_s * 100)):
+        at_s = start_s + k * 0.01
+        clock.on_clock(round(at_s * factor * 1e9), round(at_s * 1e9))
+    now = clock.at(round(at_s * 1e9))
+    assert now is not None
+    return abs(now * 1e-9 - at_s * factor), abs(clock.rate / factor - 1.0)
+
+
+@pytest.mark.parametrize("between_us", [0, 1, 20, 200])
+def test_what_has_piled_up_while_the_process_was_stopped_does_not_speed_time_up(between_us: int) -> None:
+    """A process stopped for 1.5 s gets 150 messages within 30 ms or less when it goes on."""
+    clock = SimClock()
+    heard(clock, 3.0, 1.0, 0.0)
+    for k in range(150):
+        clock.on_clock((3000 + 10 * k) * MS, 4500 * MS + 1000 * between_us * k)
+        assert 0.9 < clock.rate < 1.1
+    off_s, off_rate = heard(clock, 0.3, 1.0, 4.53)
+    assert off_s < 0.03
+    assert off_rate < 0.1
+    off_s, off_rate = heard(clock, 2.0, 1.0, 4.83)
+    assert off_s < 0.002
+    assert off_rate < 0.01
+
+
+@given(
+    factor=st.sampled_from([0.1, 0.5, 1.0, 3.0]),
+    pieces=st.lists(
+        st.tuples(
+            st.integers(1, 200),  # messages
+            st.sampled_from([0, 100, 20_000, 1_000_000, 10_000_000, 300_000_000]),  # ns between their arrivals
+            st.sampled_from([0, 1_000_000, 10_000_000, 150_000_000, 2_000_000_000]),  # ns between their stamps
+        ),
+        max_size=5,
+    ),
+)
+def test_whatever_has_come_before_regular_messages_bring_the_right_time_back(
+    factor: float, pieces: list[tuple[int, int, int]]
+) -> None:
+    clock = SimClock()
+    heard(clock, 2.0, factor, 0.0)
+    arrival_ns, stamp_ns = 2_000 * MS, round(2_000 * MS * factor)
+    for messages, gap_ns, step_ns in pieces:
+        for _ in range(messages):
+            arrival_ns, stamp_ns = arrival_ns + gap_ns, stamp_ns + step_ns
+            clock.on_clock(stamp_ns, arrival_ns)
+    off_s, off_rate = heard(clock, 6.0, factor, max(arrival_ns, stamp_ns / factor) * 1e-9 + 0.01)
+    assert off_s < 0.02
+    assert off_rate < 0.05
