@@ -3,10 +3,11 @@
     python bench/publisher.py [--minutes 10] [--rates 100 250 500]
 
 Brings the simulated system up under the policy. The period is measured from outside: between the instants at which the
-middleware of the publishing process stamped two commands; which ticks were missed the action node itself says (its
-account is tested, `test/control/test_loop.py`): a late command and a missing one look alike from outside. Then the same without the action node: an rclpy timer in the
-policy's process publishes the same message (bench/rclpy_timer.py). A bare loop (bench/bare_loop.py) runs beside each,
-so that the machine's own part shows. Rates above the first run for a fifth of the time each.
+middleware of the publishing process stamped two commands. Which ticks were missed the action node says itself (its
+account is tested, `test/control/test_loop.py`): from outside a late command and a missing one look alike. Then the same
+without the action node: an rclpy timer in the policy's process publishes the same message (bench/rclpy_timer.py). A
+bare loop (bench/bare_loop.py) runs beside each, so that the machine's own part shows. Rates above the first run for a
+fifth of the time each.
 """
 
 from __future__ import annotations
