@@ -202,17 +202,18 @@ class ActionNode(ManagedNode):
                 sys.stderr.flush()
                 os._exit(1)
 
-    def _tick(self, now_ns: int) -> None:
+    def _tick(self, now_ns: int, wait: Callable[[], None]) -> None:
         with self._lock:
             self._now_ns = now_ns
             self._take_states(now_ns)
             command = self._controller.tick(now_ns, sending=bool(self._commands))
+        if not self._commands:
+            self._loop.begin_account()  # what is late now, no robot sees
+        wait()
         if command is not None:
             self._send(command, now_ns)
             if self._trace is not None:
                 self._trace_command(self._trace, command)
-        if not self._commands:
-            self._loop.begin_account()  # what is late now, no robot sees
 
     def _take_states(self, now_ns: int) -> None:
         controller = self._controller
