@@ -2,28 +2,30 @@
 
     loop = RateLoop(period_ns, WallClock())
     print(enter_realtime(priority=50))         in the loop's own thread, once everything has been set up
-    loop.run(tick, stop)                       tick(ros_ns, wait) ahead of every deadline until stop() is true
+    loop.run(tick, stop)                       tick(ros_ns, at_deadline) for every deadline until stop() is true
 
 Under SCHED_FIFO, on two cores with a load of 8 (training and tests), 1500 ticks of the whole controller at 100 Hz kept
 their period to 0.03 ms (p50), 0.07 ms (p99) and 3.7 ms (p99.9); without it to 4.7, 10 and 13 ms, and 15 were missed.
 
 A tick is given its deadline's ROS time, not its wake-up's: what is sampled at even times stays even. It decides ahead
-of the deadline, waits for it by calling `wait`, and sends: so neither the time that it takes nor the wait for Python's
-lock shows in the period. A deadline that has passed together with the next one is left out, so that a late loop never
-sends a burst.
+of the deadline and says what is to be sent at it, `at_deadline(*sends)`: so neither the time that it takes nor the wait
+for Python's lock shows in the period. A deadline that has passed together with the next one is left out, so that a late
+loop never sends a burst.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import operator
 import os
 import resource
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -53,8 +55,8 @@ class Monotonic(Protocol):
         """Return at the deadline, or a little later, or at once if it has passed."""
         ...
 
-    def hold_until(self, deadline_ns: int) -> None:
-        """The same, and keep Python's lock meanwhile."""
+    def holding_until(self, deadline_ns: int) -> Callable[[], object]:
+        """What does the same, and keeps Python's lock meanwhile."""
         ...
 
 
@@ -69,23 +71,21 @@ class SystemMonotonic:
         self._sleep = ctypes.CDLL(None).clock_nanosleep
         self._hold = ctypes.PyDLL(None).clock_nanosleep  # called without letting go of Python's lock
 
-    def now_ns(self) -> int:
-        """The time, ns."""
-        return time.monotonic_ns()
+    now_ns = staticmethod(time.monotonic_ns)
 
     def sleep_until(self, deadline_ns: int) -> None:
         """Return at the deadline, whatever signals arrive."""
-        _until(self._sleep, deadline_ns)
+        until = ctypes.byref(_timespec(deadline_ns))
+        while self._sleep(_CLOCK_MONOTONIC, _TIMER_ABSTIME, until, None) == _EINTR:
+            pass
 
-    def hold_until(self, deadline_ns: int) -> None:
-        """Return at the deadline; no other thread runs Python until then."""
-        _until(self._hold, deadline_ns)
+    def holding_until(self, deadline_ns: int) -> Callable[[], object]:
+        """What returns at the deadline, or when a signal comes; no other thread runs Python until then."""
+        return partial(self._hold, _CLOCK_MONOTONIC, _TIMER_ABSTIME, ctypes.byref(_timespec(deadline_ns)), None)
 
 
-def _until(sleep: Callable[..., int], deadline_ns: int) -> None:
-    until = ctypes.byref(_Timespec(deadline_ns // 1_000_000_000, deadline_ns % 1_000_000_000))
-    while sleep(_CLOCK_MONOTONIC, _TIMER_ABSTIME, until, None) == _EINTR:
-        pass
+def _timespec(at_ns: int) -> _Timespec:
+    return _Timespec(at_ns // 1_000_000_000, at_ns % 1_000_000_000)
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,10 @@ class LoopStats:
     period_error_p99_s: float
     period_error_p999_s: float
     period_error_max_s: float
+
+
+AtDeadline = Callable[..., None]
+"""Takes callables without arguments, waits for the deadline, and calls them."""
 
 
 class RateLoop:
@@ -139,12 +143,12 @@ class RateLoop:
         self._ticks = self._missed = self._late = 0
         self._due_ns = self._sent_ns = 0
 
-    def run(self, tick: Callable[[int, Callable[[], None]], None], stop: Callable[[], bool]) -> None:
+    def run(self, tick: Callable[[int, AtDeadline], None], stop: Callable[[], bool]) -> None:
         """Run until `stop()` is true; it is asked at least every 0.1 s.
 
         Args:
-            tick: called some time ahead of a deadline with its ROS time, ns, and with what waits for the deadline. It
-                decides, waits, and sends. What it raises ends the loop.
+            tick: called some time ahead of a deadline with its ROS time, ns; decides, and calls `at_deadline` once.
+                What it raises ends the loop.
             stop: whether to end.
         """
         deadline = earliest = self._monotonic.now_ns()
@@ -161,7 +165,7 @@ class RateLoop:
                 before = None
             else:
                 self._due_ns = max(deadline, earliest)
-                tick(ros_ns, self._wait)
+                tick(ros_ns, self._at_deadline)
                 self._ticks += 1
                 self._late += self._sent_ns - deadline > period // 2
                 if before is not None:
@@ -173,9 +177,11 @@ class RateLoop:
                 earliest = before + period // 2
             deadline += period
 
-    def _wait(self) -> None:
-        self._monotonic.hold_until(self._due_ns)
-        self._sent_ns = self._monotonic.now_ns()
+    def _at_deadline(self, *sends: Callable[[], object]) -> None:
+        # All within one call of C code: between two steps of Python's own another thread could get its lock, as one
+        # that has waited for it for the switch interval does at once.
+        held = self._monotonic.holding_until(self._due_ns)
+        self._sent_ns = cast(int, list(map(operator.call, (held, self._monotonic.now_ns, *sends)))[1])
 
     def begin_account(self) -> None:
         """Count from the next tick on; call it in a tick. A process that has just started is late: it still loads."""

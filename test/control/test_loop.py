@@ -29,8 +29,11 @@ class FakeTime:
         if deadline_ns > self.now:
             self.now = deadline_ns + self.oversleep.get(deadline_ns // MS, 0)
 
-    def hold_until(self, deadline_ns: int) -> None:
-        self.now = max(self.now, deadline_ns)
+    def holding_until(self, deadline_ns: int) -> Callable[[], object]:
+        def hold() -> None:
+            self.now = max(self.now, deadline_ns)
+
+        return hold
 
 
 class Line:
@@ -49,10 +52,9 @@ class Line:
 def run(clock: Line, fake: FakeTime, until_ms: int, work=lambda ms: 0):
     sent: list[tuple[float, float]] = []  # (sent, ROS time since 1000 s), ms
 
-    def tick(ros_ns: int, wait) -> None:
+    def tick(ros_ns: int, at_deadline) -> None:
         fake.now += round(work(fake.now // MS) * MS)
-        wait()
-        sent.append((fake.now / MS, ros_ns / MS - 1_000_000))
+        at_deadline(lambda: sent.append((fake.now / MS, ros_ns / MS - 1_000_000)))
 
     loop = RateLoop(PERIOD, clock, monotonic=fake)
     loop.run(tick, lambda: fake.now >= until_ms * MS)
@@ -108,9 +110,9 @@ def test_statistics_look_back_on_a_window() -> None:
     fake = FakeTime()
     fake.oversleep = {48: 5 * MS + MS // 2}
     loop = RateLoop(PERIOD, Line(), monotonic=fake, window=20)
-    loop.run(lambda ros_ns, wait: wait(), lambda: fake.now >= 200 * MS)
+    loop.run(lambda ros_ns, at_deadline: at_deadline(), lambda: fake.now >= 200 * MS)
     assert loop.stats().period_error_max_s == pytest.approx(0.004)
-    loop.run(lambda ros_ns, wait: wait(), lambda: fake.now >= 800 * MS)
+    loop.run(lambda ros_ns, at_deadline: at_deadline(), lambda: fake.now >= 800 * MS)
     assert loop.stats().period_error_max_s == 0.0
 
 
@@ -118,13 +120,13 @@ def test_the_account_can_begin_after_a_slow_start() -> None:
     fake = FakeTime()
     loop = RateLoop(PERIOD, Line(), monotonic=fake)
 
-    def tick(ros_ns: int, wait) -> None:
+    def tick(ros_ns: int, at_deadline) -> None:
         if fake.now == 0:
             fake.now += 35 * MS
         if fake.now // MS == 98:
             before.append(loop.stats())
             loop.begin_account()
-        wait()
+        at_deadline()
 
     before: list[LoopStats] = []
     loop.run(tick, lambda: fake.now >= 200 * MS)
@@ -137,7 +139,7 @@ def test_the_account_can_begin_after_a_slow_start() -> None:
 def test_stop_is_heard_within_a_tenth_of_a_second_even_at_a_low_rate() -> None:
     stop = threading.Event()
     loop = RateLoop(3600 * 1000 * MS, WallClock())
-    thread = threading.Thread(target=loop.run, args=(lambda ros_ns, wait: wait(), stop.is_set))
+    thread = threading.Thread(target=loop.run, args=(lambda ros_ns, at_deadline: at_deadline(), stop.is_set))
     thread.start()
     stop.set()
     thread.join(timeout=30)
@@ -145,7 +147,7 @@ def test_stop_is_heard_within_a_tenth_of_a_second_even_at_a_low_rate() -> None:
 
 
 def test_what_a_tick_raises_ends_the_loop() -> None:
-    def tick(ros_ns: int, wait) -> None:
+    def tick(ros_ns: int, at_deadline) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -175,7 +177,7 @@ def test_while_the_system_s_clock_is_held_no_other_thread_runs() -> None:
 
     thread = threading.Thread(target=count)
     thread.start()
-    asleep, held = counted_while(clock.sleep_until), counted_while(clock.hold_until)
+    asleep, held = counted_while(clock.sleep_until), counted_while(lambda at: clock.holding_until(at)())
     end.set()
     thread.join()
     assert held < asleep / 4  # Python may change threads once before the wait has begun, for 5 ms
