@@ -4,8 +4,7 @@
     print(enter_realtime(priority=50))         in the loop's own thread, once everything has been set up
     loop.run(tick, stop)                       tick(ros_ns, at_deadline) for every deadline until stop() is true
 
-Under SCHED_FIFO, on two cores with a load of 8 (training and tests), 1500 ticks of the whole controller at 100 Hz kept
-their period to 0.03 ms (p50), 0.07 ms (p99) and 3.7 ms (p99.9); without it to 4.7, 10 and 13 ms, and 15 were missed.
+How punctual that is beside the rest of the system: docs/real_time.md.
 
 A tick is given its deadline's ROS time, not its wake-up's: what is sampled at even times stays even. It decides ahead
 of the deadline and says what is to be sent at it, `at_deadline(*sends)`: so neither the time that it takes nor the wait
