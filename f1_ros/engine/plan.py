@@ -1,0 +1,225 @@
+"""The memory that an inference takes, by stage and precision, from the network's shape, before anything is built.
+
+    weights      each stage's own; what several stages read (the generation expert, the codebook) is counted with the
+                 first of them
+    KV           keys and values of all tokens in all layers, in buffers made once
+    activations  the most that is alive at one time inside a stage, with fused attention. Stages keep buffers of their
+                 own, as compiled ones do, so that they may overlap
+
+Precisions say what matrices are kept in. Norms, biases, tables, keys, values and activations stay in two bytes where
+the matrices have one. What a runtime takes for itself comes on top: `RESERVED`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from f1_ros.engine.work import (
+    STAGES,
+    Numbers,
+    Stage,
+    image_count,
+    kv_numbers,
+    numbers_of,
+    prefix_tokens,
+    readers,
+)
+from f1_ros.model.config import ExpertConfig, F1Config, SiglipConfig
+from f1_ros.model.manifest import tensor_shapes
+
+Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+BYTES: dict[Precision, Numbers] = {
+    "fp32": Numbers(4, 4),
+    "fp16": Numbers(2, 2),
+    "bf16": Numbers(2, 2),
+    "fp8": Numbers(1, 2),
+    "int8": Numbers(1, 2),
+}
+"""Bytes of a number, by kind."""
+
+GIB = 2**30
+SIZES = (8, 16, 24, 32, 64)
+"""Memory of common devices, GiB."""
+RESERVED = {"own": 1.5, "shared": 6.0}
+"""What is not the engine's on a device, GiB: a GPU's own memory holds the runtime, its kernels and a display; a
+Jetson's is the computer's, and holds the system, ROS, camera drivers and the other processes too. Assumed, not
+measured: compare with `tegrastats` or `nvidia-smi` on the robot."""
+
+
+@dataclass(frozen=True)
+class StageMemory:
+    """Bytes of one stage.
+
+    Attributes:
+        stage: which.
+        precision: of its matrices.
+        numbers: weights, counted.
+        weights, kv, activations: bytes.
+    """
+
+    stage: Stage
+    precision: Precision
+    numbers: int
+    weights: int
+    kv: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.weights + self.kv + self.activations
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes of an engine.
+
+    Attributes:
+        stages: by stage.
+        unread: numbers of the checkpoint that no stage reads, and an engine need not load.
+        shared: bytes that an engine takes in addition if stages do not share the weights that several of them read.
+    """
+
+    stages: tuple[StageMemory, ...]
+    unread: int
+    shared: int
+
+    @property
+    def total(self) -> int:
+        """All stages together, weights shared."""
+        return sum(stage.total for stage in self.stages)
+
+    def fits(self, size: float, memory: Literal["own", "shared"]) -> bool:
+        """Whether it fits on a device of `size` GiB, of a GPU's own or shared with the system."""
+        return self.total <= (size - RESERVED[memory]) * GIB
+
+
+def memory_plan(
+    config: F1Config, precision: Precision | Mapping[Stage, Precision], *, images: int, picture: bool = True
+) -> MemoryPlan:
+    """The memory of an engine.
+
+    Args:
+        config: of the network.
+        precision: of all stages, or of each.
+        images: camera images of an inference, past ones included.
+        picture: whether the decoder is loaded, which only people need.
+
+    Raises:
+        ConfigError: if the vision tower takes another number of images.
+    """
+    image_count(config, images)
+    chosen: dict[Stage, Precision] = (
+        {stage: precision for stage in STAGES} if isinstance(precision, str) else dict(precision)
+    )
+    own: dict[Stage, list[tuple[Numbers, tuple[Stage, ...]]]] = {stage: [] for stage in STAGES}
+    unread = 0
+    for name, shape in tensor_shapes(config).items():
+        count = numbers_of(name, shape)
+        reading = tuple(s for s in readers(name, config) if picture or s != "decoder")
+        if reading:
+            own[reading[0]].append((count, reading))
+        else:
+            unread += count.matrices + count.others
+    kept = kv_tokens(config, images)
+    stages = []
+    for stage in STAGES:
+        size = BYTES[chosen[stage]]
+        weights = sum((count for count, _ in own[stage]), start=Numbers())
+        if stage not in kept and not own[stage]:
+            continue
+        # One cache for all three stages, in the prefix's precision.
+        kv = kept.get(stage, 0) * kv_numbers(config) * BYTES[chosen["prefix"]].others
+        stages.append(
+            StageMemory(
+                stage,
+                chosen[stage],
+                weights.matrices + weights.others,
+                weighed(weights, size),
+                kv,
+                activation_numbers(config, stage, images) * size.others,
+            )
+        )
+    again = sum(
+        weighed(count, BYTES[chosen[other]])
+        for entries in own.values()
+        for count, reading in entries
+        for other in reading[1:]
+    )
+    return MemoryPlan(tuple(stages), unread, again)
+
+
+def weighed(numbers: Numbers, size: Numbers) -> int:
+    """Bytes of numbers."""
+    return numbers.matrices * size.matrices + numbers.others * size.others
+
+
+def kv_tokens(config: F1Config, images: int) -> dict[Stage, int]:
+    """Tokens that the cache has room for, by the stage that writes them."""
+    room: dict[Stage, int] = {"prefix": sum(prefix_tokens(config, images))}
+    if config.use_world_model:
+        room["foresight"] = config.foresight_tokens
+    return {**room, "flow": config.chunk_size + 1}
+
+
+def activation_numbers(config: F1Config, stage: Stage, images: int) -> int:
+    """The most numbers alive at one time inside a stage, as eager PyTorch runs it."""
+    if stage == "image":
+        return _image_peak(config, images)
+    if stage in ("history", "decoder"):
+        return _convolution_peak(config)
+    seen, imagined = prefix_tokens(config, images)
+    if stage == "prefix":
+        streams = [(config.und, seen)] + ([(config.gen, imagined)] if config.gen is not None else [])
+        return _expert_peak(streams, seen + imagined)
+    cached = seen + imagined + max(0, config.foresight_tokens - 1)
+    if stage == "foresight":
+        assert config.gen is not None
+        assert config.vae is not None
+        tokens = config.scales[config.num_resolutions - 1] ** 2
+        return _expert_peak([(config.gen, tokens)], cached) + 2 * tokens * config.vae.vocab_size
+    tokens = config.chunk_size + 1
+    return _expert_peak([(config.act, tokens)], cached + tokens)
+
+
+def _expert_peak(streams: list[tuple[ExpertConfig, int]], attended: int) -> int:
+    """Of a joint pass: its tokens four times over, angles and mask, and then attention or the widest stream's MLP."""
+    tokens = sum(count for _, count in streams)
+    width = sum(count * expert.hidden_size for expert, count in streams)
+    first = streams[0][0]
+    heads = first.num_attention_heads * first.head_dim
+    angles_and_mask = 2 * tokens * first.head_dim + 5 * tokens * attended // 4
+    # Several key and value heads are spread over the query heads; a single one is read as it is.
+    spread = 2 * attended * heads if 1 < first.num_key_value_heads < first.num_attention_heads else 0
+    attention = spread + 4 * tokens * heads
+    mlp = 2 * tokens * heads + max(count * (3 * e.intermediate_size + e.hidden_size) for e, count in streams)
+    return 4 * width + angles_and_mask + max(attention, mlp)
+
+
+def _image_peak(config: F1Config, images: int) -> int:
+    vision, tokens = config.vision, images * config.vision.tokens
+    if isinstance(vision, SiglipConfig):
+        width = vision.hidden_size
+        pixels = 3 * images * vision.image_size**2
+        return pixels + tokens * max(8 * width, 3 * width + 2 * vision.intermediate_size)
+    first, second = vision.channels
+    at_once = images if vision.cameras == 1 else 1
+    maps = at_once * (vision.image_size // 4) ** 2
+    pixels = 3 * images * vision.image_size**2
+    return pixels + maps * (second + max(first, second, 2 * vision.keypoints)) + tokens * vision.hidden_size
+
+
+def _convolution_peak(config: F1Config) -> int:
+    """Of the tokenizer's network, either way: a block's four maps and its level's input, at the finest resolution."""
+    vae = config.vae
+    assert vae is not None
+    widths = [vae.ch * m for m in vae.ch_mult]
+    side, peak = config.frame_size // vae.patch, 0
+    for width in widths:
+        peak = max(peak, 5 * side * side * width)
+        side //= 2
+    coarsest = config.scales[-1] ** 2
+    return max(peak, coarsest * (5 * widths[-1] + 2 * coarsest))
