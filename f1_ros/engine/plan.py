@@ -2,7 +2,7 @@
 
     weights      each stage's own; what several stages read (the generation expert, the codebook) is counted with the
                  first of them
-    KV           keys and values of all tokens in all layers, in buffers made once
+    KV           keys and values of all tokens in all layers, in one buffer made once
     activations  the most that is alive at one time inside a stage, with fused attention. Stages keep buffers of their
                  own, as compiled ones do, so that they may overlap
 
@@ -16,16 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from f1_ros.engine.work import (
-    STAGES,
-    Numbers,
-    Stage,
-    image_count,
-    kv_numbers,
-    numbers_of,
-    prefix_tokens,
-    readers,
-)
+from f1_ros.engine.layout import Layout
+from f1_ros.engine.work import STAGES, Numbers, Stage, kv_numbers, numbers_of, readers
 from f1_ros.model.config import ExpertConfig, F1Config, SiglipConfig
 from f1_ros.model.manifest import tensor_shapes
 
@@ -98,41 +90,35 @@ class MemoryPlan:
 
 
 def memory_plan(
-    config: F1Config, precision: Precision | Mapping[Stage, Precision], *, images: int, picture: bool = True
+    layout: Layout, precision: Precision | Mapping[Stage, Precision], *, picture: bool = True
 ) -> MemoryPlan:
     """The memory of an engine.
 
     Args:
-        config: of the network.
+        layout: of the network.
         precision: of all stages, or of each.
-        images: camera images of an inference, past ones included.
         picture: whether the decoder is loaded, which only people need.
-
-    Raises:
-        ConfigError: if the vision tower takes another number of images.
     """
-    image_count(config, images)
-    chosen: dict[Stage, Precision] = (
-        {stage: precision for stage in STAGES} if isinstance(precision, str) else dict(precision)
-    )
-    own: dict[Stage, list[tuple[Numbers, tuple[Stage, ...]]]] = {stage: [] for stage in STAGES}
-    unread = 0
-    for name, shape in tensor_shapes(config).items():
+    chosen: Mapping[Stage, Precision] = dict.fromkeys(STAGES, precision) if isinstance(precision, str) else precision
+    own: dict[Stage, Numbers] = {}
+    unread = shared = 0
+    graphs = dict.fromkeys(STAGES, 1) | {"foresight": len(layout.scales) - 1}
+    for name, shape in tensor_shapes(layout.config).items():
         count = numbers_of(name, shape)
-        reading = tuple(s for s in readers(name, config) if picture or s != "decoder")
-        if reading:
-            own[reading[0]].append((count, reading))
-        else:
+        reading = [stage for stage in readers(name, layout) if picture or stage != "decoder"]
+        if not reading:
             unread += count.matrices + count.others
-    kept = kv_tokens(config, images)
+            continue
+        own[reading[0]] = own.get(reading[0], Numbers()) + count
+        shared += sum(graphs[stage] * weighed(count, BYTES[chosen[stage]]) for stage in reading[1:])
+    kept = {"prefix": layout.prefix_tokens, "foresight": layout.tokens - layout.prefix_tokens}
     stages = []
     for stage in STAGES:
-        size = BYTES[chosen[stage]]
-        weights = sum((count for count, _ in own[stage]), start=Numbers())
-        if stage not in kept and not own[stage]:
+        if stage not in own and not kept.get(stage):
             continue
-        # One cache for all three stages, in the prefix's precision.
-        kv = kept.get(stage, 0) * kv_numbers(config) * BYTES[chosen["prefix"]].others
+        weights, size = own.get(stage, Numbers()), BYTES[chosen[stage]]
+        # One buffer for all stages, in the prefix's precision.
+        kv = kept.get(stage, 0) * kv_numbers(layout.config) * BYTES[chosen["prefix"]].others
         stages.append(
             StageMemory(
                 stage,
@@ -140,16 +126,10 @@ def memory_plan(
                 weights.matrices + weights.others,
                 weighed(weights, size),
                 kv,
-                activation_numbers(config, stage, images) * size.others,
+                activation_numbers(layout, stage) * size.others,
             )
         )
-    again = sum(
-        weighed(count, BYTES[chosen[other]])
-        for entries in own.values()
-        for count, reading in entries
-        for other in reading[1:]
-    )
-    return MemoryPlan(tuple(stages), unread, again)
+    return MemoryPlan(tuple(stages), unread, shared)
 
 
 def weighed(numbers: Numbers, size: Numbers) -> int:
@@ -157,32 +137,27 @@ def weighed(numbers: Numbers, size: Numbers) -> int:
     return numbers.matrices * size.matrices + numbers.others * size.others
 
 
-def kv_tokens(config: F1Config, images: int) -> dict[Stage, int]:
-    """Tokens that the cache has room for, by the stage that writes them."""
-    room: dict[Stage, int] = {"prefix": sum(prefix_tokens(config, images))}
-    if config.use_world_model:
-        room["foresight"] = config.foresight_tokens
-    return {**room, "flow": config.chunk_size + 1}
-
-
-def activation_numbers(config: F1Config, stage: Stage, images: int) -> int:
-    """The most numbers alive at one time inside a stage, as eager PyTorch runs it."""
-    if stage == "image":
-        return _image_peak(config, images)
-    if stage in ("history", "decoder"):
+def activation_numbers(layout: Layout, stage: Stage) -> int:
+    """The most numbers alive at one time inside a stage, its inputs aside, as eager PyTorch runs it."""
+    config = layout.config
+    if stage == "image_tower":
+        return _image_peak(config, layout.images)
+    if stage in ("history_encoder", "decoder"):
         return _convolution_peak(config)
-    seen, imagined = prefix_tokens(config, images)
+    if stage == "language":
+        return 2 * layout.words * config.und.hidden_size
     if stage == "prefix":
-        streams = [(config.und, seen)] + ([(config.gen, imagined)] if config.gen is not None else [])
-        return _expert_peak(streams, seen + imagined)
-    cached = seen + imagined + max(0, config.foresight_tokens - 1)
+        streams = [(config.und, layout.understood)]
+        if config.gen is not None:
+            streams.append((config.gen, config.generation_tokens))
+        return _expert_peak(streams, layout.prefix_tokens)
     if stage == "foresight":
         assert config.gen is not None
         assert config.vae is not None
-        tokens = config.scales[config.num_resolutions - 1] ** 2
-        return _expert_peak([(config.gen, tokens)], cached) + 2 * tokens * config.vae.vocab_size
+        tokens = layout.scales[-1] ** 2
+        return _expert_peak([(config.gen, tokens)], layout.tokens) + 2 * tokens * config.vae.vocab_size
     tokens = config.chunk_size + 1
-    return _expert_peak([(config.act, tokens)], cached + tokens)
+    return _expert_peak([(config.act, tokens)], layout.tokens + tokens)
 
 
 def _expert_peak(streams: list[tuple[ExpertConfig, int]], attended: int) -> int:
@@ -192,24 +167,23 @@ def _expert_peak(streams: list[tuple[ExpertConfig, int]], attended: int) -> int:
     first = streams[0][0]
     heads = first.num_attention_heads * first.head_dim
     angles_and_mask = 2 * tokens * first.head_dim + 5 * tokens * attended // 4
+    joined = 2 * attended * first.num_key_value_heads * first.head_dim  # a layer's cached keys and values, and the new
     # Several key and value heads are spread over the query heads; a single one is read as it is.
     spread = 2 * attended * heads if 1 < first.num_key_value_heads < first.num_attention_heads else 0
     attention = spread + 4 * tokens * heads
     mlp = 2 * tokens * heads + max(count * (3 * e.intermediate_size + e.hidden_size) for e, count in streams)
-    return 4 * width + angles_and_mask + max(attention, mlp)
+    return 4 * width + angles_and_mask + joined + max(attention, mlp)
 
 
 def _image_peak(config: F1Config, images: int) -> int:
     vision, tokens = config.vision, images * config.vision.tokens
     if isinstance(vision, SiglipConfig):
         width = vision.hidden_size
-        pixels = 3 * images * vision.image_size**2
-        return pixels + tokens * max(8 * width, 3 * width + 2 * vision.intermediate_size)
+        return tokens * max(8 * width, 3 * width + 2 * vision.intermediate_size)
     first, second = vision.channels
     at_once = images if vision.cameras == 1 else 1
     maps = at_once * (vision.image_size // 4) ** 2
-    pixels = 3 * images * vision.image_size**2
-    return pixels + maps * (second + max(first, second, 2 * vision.keypoints)) + tokens * vision.hidden_size
+    return maps * (second + max(first, second, 2 * vision.keypoints)) + tokens * vision.hidden_size
 
 
 def _convolution_peak(config: F1Config) -> int:

@@ -1,13 +1,4 @@
-"""What each stage of an inference reads and computes, from the network's shape alone.
-
-The stages, in order; each is a graph of its own in a compiled engine:
-
-    image      camera images -> tokens: vision tower and projector
-    history    one history frame -> its codes, and what next-scale prediction reads of them
-    prefix     all that was seen, through understanding and generation expert; writes keys and values
-    foresight  scale by scale, through the generation expert; reads and writes keys and values
-    flow       Euler steps through the action expert; reads keys and values
-    decoder    predicted codes -> a picture for people; not on the way to the action
+"""What each stage of an inference reads and computes, from the network's shape alone. The stages are `layout.py`'s.
 
 A multiplication and an addition count as two FLOP. Counted are matrix products and convolutions, as PyTorch's
 `FlopCounterMode` counts them; the rest (norms, softmax, resizing) is a few per cent. Letters: N tokens of a pass, M
@@ -21,27 +12,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from f1_ros.errors import ConfigError
-from f1_ros.model.config import ExpertConfig, F1Config, KeypointConvConfig, SiglipConfig
+from f1_ros.engine.layout import Layout
+from f1_ros.model.config import ExpertConfig, F1Config, SiglipConfig
 from f1_ros.model.manifest import tensor_shapes, unreached
 
-Stage = Literal["image", "history", "prefix", "foresight", "flow", "decoder"]
+Stage = Literal["image_tower", "history_encoder", "language", "prefix", "foresight", "flow", "decoder"]
+"""The stages of `layout.py`, all scales of foresight as one."""
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 _READERS: tuple[tuple[str, tuple[Stage, ...]], ...] = (
-    ("vision.", ("image",)),
-    ("tokenizer.encoder.", ("history",)),
-    ("tokenizer.quant_conv.", ("history",)),
-    ("tokenizer.quantize.", ("history", "foresight", "decoder")),
+    ("vision.", ("image_tower",)),
+    ("tokenizer.encoder.", ("history_encoder",)),
+    ("tokenizer.quant_conv.", ("history_encoder",)),
+    ("tokenizer.quantize.", ("history_encoder", "foresight", "decoder")),
     ("tokenizer.decoder.", ("decoder",)),
     ("tokenizer.post_quant_conv.", ("decoder",)),
+    ("und.embed_tokens.", ("language",)),
     ("und.", ("prefix",)),
     ("temporal_conv.", ("prefix",)),
     ("wm_hist_pos_embs", ("prefix",)),
     ("wm_sos_token_embs", ("prefix",)),
     ("wm_cond_pos_embs", ("prefix",)),
-    ("wm_out_layer_norm.", ("foresight",)),
-    ("wm_out_proj.", ("foresight",)),
+    ("wm_out_layer_norm.", ("prefix", "foresight")),
+    ("wm_out_proj.", ("prefix", "foresight")),
     ("gen.", ("prefix", "foresight")),
     ("wm_embeddings.", ("prefix", "foresight")),
     ("wm_output_position_embedding", ("prefix", "foresight")),
@@ -86,15 +79,16 @@ class Pass:
     moved: Numbers
 
 
-def readers(name: str, config: F1Config) -> tuple[Stage, ...]:
+def readers(name: str, layout: Layout) -> tuple[Stage, ...]:
     """Stages that read a tensor of the network, the first in order being the one that a plan counts it with.
 
     Empty for what nothing reads at run time: what no output depends on, and what only training needs.
     """
-    if unreached(name, config):
+    if unreached(name, layout.config) or (name.startswith("wm_out_") and not layout.predicts):
         return ()
     found = next((stages for prefix, stages in _READERS if name.startswith(prefix)), ())
-    return tuple(stage for stage in found if stage != "history" or config.use_history)
+    present = {"foresight" if stage.startswith("foresight_") else stage for stage in layout.signatures()}
+    return tuple(stage for stage in found if stage in present)
 
 
 def numbers_of(name: str, shape: tuple[int, ...]) -> Numbers:
@@ -104,78 +98,40 @@ def numbers_of(name: str, shape: tuple[int, ...]) -> Numbers:
     return Numbers(count, 0) if matrix else Numbers(0, count)
 
 
-def weights_read(config: F1Config, stage: Stage) -> Numbers:
-    """Weights that one run through a stage needs; of the language embedding only the rows of the instruction."""
-    total = Numbers()
-    for name, shape in tensor_shapes(config).items():
-        if stage in readers(name, config):
-            rows = (config.tokenizer_max_length, *shape[1:]) if name == "und.embed_tokens.weight" else shape
-            total += numbers_of(name, rows)
-    return total
+def weights_read(layout: Layout, stage: Stage) -> Numbers:
+    """Weights that one run of a stage reads."""
+    shapes = tensor_shapes(layout.config).items()
+    return sum((numbers_of(n, s) for n, s in shapes if stage in readers(n, layout)), start=Numbers())
 
 
-def image_count(config: F1Config, cameras: int) -> int:
-    """Camera images of an inference: what the vision tower takes, or as many as there are cameras.
-
-    Raises:
-        ConfigError: if the tower takes another number of images.
-    """
-    fixed = config.vision.images if isinstance(config.vision, KeypointConvConfig) else None
-    if cameras < 1 or fixed not in (None, cameras):
-        wanted = "at least 1" if fixed is None else str(fixed)
-        raise ConfigError(
-            f"{cameras} images for a vision tower that takes {wanted}.", remedy=f"Give {wanted}, past images included."
-        )
-    return cameras
-
-
-def prefix_tokens(config: F1Config, images: int) -> tuple[int, int]:
-    """Tokens of the understanding and of the generation expert in the prefix."""
-    imagined = 0
-    if config.use_world_model:
-        imagined = config.frame_tokens if config.use_history else 1
-    return images * config.vision.tokens + config.tokenizer_max_length, imagined
-
-
-def passes(
-    config: F1Config,
-    images: int,
-    *,
-    frames: int = 1,
-    flow_steps: int | None = None,
-    scales: int | None = None,
-    picture: bool = False,
-) -> Iterator[Pass]:
-    """Every run through a stage's weights that an inference is made of, in order.
+def passes(layout: Layout, *, frames: int = 1, flow_steps: int | None = None, picture: bool = False) -> Iterator[Pass]:
+    """Every run of a stage that an inference is made of, in order; the instruction's words are kept from before.
 
     Args:
-        config: of the network.
-        images: camera images, past ones included.
+        layout: of the network.
         frames: history frames that are encoded: 1 where the others' codes are kept, else all of the history.
         flow_steps: Euler steps; the configuration's if not given.
-        scales: scales that foresight predicts; the configuration's if not given, 0 for none.
         picture: whether the prediction is decoded to a picture.
     """
-    yield Pass("image", images * _image_flop(config), _moved(config, "image", _image_io(config, images)))
-    world = config.use_world_model
-    if world and config.use_history:
-        work = Pass("history", _history_flop(config), _moved(config, "history", 3 * config.frame_size**2))
+    config, kv = layout.config, kv_numbers(layout.config)
+    pixels = layout.images * 3 * config.image_size**2
+    seen = layout.images * config.vision.tokens * config.und.hidden_size
+    yield Pass("image_tower", layout.images * _image_flop(config), _moved(layout, "image_tower", pixels + seen))
+    if layout.remembers:
+        work = Pass(
+            "history_encoder", _history_flop(config), _moved(layout, "history_encoder", 3 * config.frame_size**2)
+        )
         yield from [work] * frames
-    seen, imagined = prefix_tokens(config, images)
-    tokens = seen + imagined
-    kv = kv_numbers(config)
-    io = seen * config.und.hidden_size + tokens * kv
-    yield Pass("prefix", _prefix_flop(config, seen, imagined), _moved(config, "prefix", io))
-    cached = tokens
-    if world:
-        for k, side in enumerate(config.scales[: config.num_resolutions if scales is None else scales]):
-            cached += side * side if k > 0 else 0
-            yield _foresight_pass(config, k, cached)
-    cached += config.chunk_size + 1
-    step = Pass("flow", _flow_flop(config, cached), _moved(config, "flow", cached * kv))
+    read = layout.understood * config.und.hidden_size + layout.prefix_tokens * kv
+    yield Pass("prefix", _prefix_flop(layout), _moved(layout, "prefix", read))
+    for k in range(1, len(layout.scales)):
+        cached = layout.span(k)[1]
+        yield Pass("foresight", _foresight_flop(config, k, cached), _moved(layout, "foresight", cached * kv))
+    attended = layout.tokens + config.chunk_size + 1
+    step = Pass("flow", _flow_flop(config, attended), _moved(layout, "flow", layout.tokens * kv))
     yield from [step] * (config.num_steps if flow_steps is None else flow_steps)
-    if picture:
-        yield Pass("decoder", _decoder_flop(config), _moved(config, "decoder", 3 * config.frame_size**2))
+    if picture and layout.predicts:
+        yield Pass("decoder", _decoder_flop(config), _moved(layout, "decoder", 3 * config.frame_size**2))
 
 
 def kv_numbers(config: F1Config) -> int:
@@ -183,12 +139,8 @@ def kv_numbers(config: F1Config) -> int:
     return 2 * config.und.num_hidden_layers * config.und.num_key_value_heads * config.und.head_dim
 
 
-def _moved(config: F1Config, stage: Stage, others: int) -> Numbers:
-    return weights_read(config, stage) + Numbers(others=others)
-
-
-def _image_io(config: F1Config, images: int) -> int:
-    return images * (3 * config.image_size**2 + config.vision.tokens * config.und.hidden_size)
+def _moved(layout: Layout, stage: Stage, others: int) -> Numbers:
+    return weights_read(layout, stage) + Numbers(others=others)
 
 
 def _linear(tokens: int, inputs: int, outputs: int) -> int:
@@ -294,34 +246,27 @@ def _layers(expert: ExpertConfig, tokens: int, attended: int, wanted: int) -> in
     return depth * _projections(expert, tokens) + inner + (_rest_of_layer(expert, wanted, attended) if wanted else 0)
 
 
-def _prefix_flop(config: F1Config, seen: int, imagined: int) -> int:
-    total = _layers(config.und, seen, seen + imagined, wanted=0)
+def _prefix_flop(layout: Layout) -> int:
+    """Also of scale 0's logits, which come from the last token."""
+    config, tokens = layout.config, layout.prefix_tokens
+    total = _layers(config.und, layout.understood, tokens, wanted=0)
     if config.gen is None or config.vae is None:
         return total
-    total += _layers(config.gen, imagined, seen + imagined, wanted=1)
-    if config.use_history:
-        channels = config.vae.z_channels
+    imagined, channels = config.generation_tokens, config.vae.z_channels
+    total += _layers(config.gen, imagined, tokens, wanted=1)
+    if layout.remembers:
         total += _linear(imagined - 1, config.temporal_conv_kernel_size * channels, channels)
         total += _linear(imagined - 1, channels, config.gen.hidden_size)
-    return total
+    return total + (_linear(1, config.gen.hidden_size, config.vae.vocab_size) if layout.predicts else 0)
 
 
-def _foresight_pass(config: F1Config, scale: int, cached: int) -> Pass:
-    """Predict one scale; `cached` tokens are attended to. The first comes from the prefix's last output."""
+def _foresight_flop(config: F1Config, scale: int, attended: int) -> int:
+    """Of one scale after the first."""
     assert config.gen is not None
     assert config.vae is not None
     tokens, width = config.scales[scale] ** 2, config.gen.hidden_size
-    head = _linear(tokens, width, config.vae.vocab_size)
-    if scale == 0:
-        own = ("wm_out_proj.", "wm_out_layer_norm.")
-        read = Numbers()
-        for name, shape in tensor_shapes(config).items():
-            if name.startswith(own):
-                read += numbers_of(name, shape)
-        return Pass("foresight", head, read)
     embed = _phi(config) + _linear(tokens, config.vae.z_channels, width)
-    flop = embed + _layers(config.gen, tokens, cached, wanted=tokens) + head
-    return Pass("foresight", flop, _moved(config, "foresight", cached * kv_numbers(config)))
+    return embed + _layers(config.gen, tokens, attended, wanted=tokens) + _linear(tokens, width, config.vae.vocab_size)
 
 
 def _flow_flop(config: F1Config, attended: int) -> int:
