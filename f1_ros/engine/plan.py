@@ -7,35 +7,27 @@
                  own, as compiled ones do, so that they may overlap
 
 Precisions say what matrices are kept in. Norms, biases, tables, keys, values and activations stay in two bytes where
-the matrices have one. What a runtime takes for itself comes on top: `RESERVED`.
+the matrices have one (on a CPU, ONNX Runtime computes in float32 between int8 matrices: what is not a matrix is then as
+in fp32). What a runtime takes for itself comes on top: `RESERVED`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from f1_ros.engine.layout import Layout
-from f1_ros.engine.work import STAGES, Numbers, Stage, kv_numbers, numbers_of, readers
+from f1_ros.engine.precision import Numbers, Precision
+from f1_ros.engine.work import STAGES, Stage, kv_numbers, numbers_of, readers
 from f1_ros.model.config import ExpertConfig, F1Config, SiglipConfig
 from f1_ros.model.manifest import tensor_shapes
-
-Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-BYTES: dict[Precision, Numbers] = {
-    "fp32": Numbers(4, 4),
-    "fp16": Numbers(2, 2),
-    "bf16": Numbers(2, 2),
-    "fp8": Numbers(1, 2),
-    "int8": Numbers(1, 2),
-}
-"""Bytes of a number, by kind."""
 
 GIB = 2**30
 SIZES = (8, 16, 24, 32, 64)
 """Memory of common devices, GiB."""
-RESERVED = {"own": 1.5, "shared": 6.0}
+Memory = Literal["own", "shared"]
+RESERVED: dict[Memory, float] = {"own": 1.5, "shared": 6.0}
 """What is not the engine's on a device, GiB: a GPU's own memory holds the runtime, its kernels and a display; a
 Jetson's is the computer's, and holds the system, ROS, camera drivers and the other processes too. Assumed, not
 measured: compare with `tegrastats` or `nvidia-smi` on the robot."""
@@ -84,7 +76,7 @@ class MemoryPlan:
         """All stages together, weights shared."""
         return sum(stage.total for stage in self.stages)
 
-    def fits(self, size: float, memory: Literal["own", "shared"]) -> bool:
+    def fits(self, size: float, memory: Memory) -> bool:
         """Whether it fits on a device of `size` GiB, of a GPU's own or shared with the system."""
         return self.total <= (size - RESERVED[memory]) * GIB
 
@@ -110,31 +102,26 @@ def memory_plan(
             unread += count.matrices + count.others
             continue
         own[reading[0]] = own.get(reading[0], Numbers()) + count
-        shared += sum(graphs[stage] * weighed(count, BYTES[chosen[stage]]) for stage in reading[1:])
+        shared += sum(graphs[stage] * count.bytes_in(chosen[stage]) for stage in reading[1:])
     kept = {"prefix": layout.prefix_tokens, "foresight": layout.tokens - layout.prefix_tokens}
     stages = []
     for stage in STAGES:
         if stage not in own and not kept.get(stage):
             continue
-        weights, size = own.get(stage, Numbers()), BYTES[chosen[stage]]
+        weights = own.get(stage, Numbers())
         # One buffer for all stages, in the prefix's precision.
-        kv = kept.get(stage, 0) * kv_numbers(layout.config) * BYTES[chosen["prefix"]].others
+        kv = Numbers(others=kept.get(stage, 0) * kv_numbers(layout.config)).bytes_in(chosen["prefix"])
         stages.append(
             StageMemory(
                 stage,
                 chosen[stage],
                 weights.matrices + weights.others,
-                weighed(weights, size),
+                weights.bytes_in(chosen[stage]),
                 kv,
-                activation_numbers(layout, stage) * size.others,
+                Numbers(others=activation_numbers(layout, stage)).bytes_in(chosen[stage]),
             )
         )
     return MemoryPlan(tuple(stages), unread, shared)
-
-
-def weighed(numbers: Numbers, size: Numbers) -> int:
-    """Bytes of numbers."""
-    return numbers.matrices * size.matrices + numbers.others * size.others
 
 
 def activation_numbers(layout: Layout, stage: Stage) -> int:

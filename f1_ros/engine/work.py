@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 from f1_ros.engine.layout import Layout
+from f1_ros.engine.precision import Numbers
 from f1_ros.model.config import ExpertConfig, F1Config, SiglipConfig
 from f1_ros.model.manifest import tensor_shapes, unreached
 
@@ -48,22 +50,6 @@ _LOOKED_UP = ("embed_tokens.weight", "lvl_embed.weight", "quantize.embedding.wei
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """How many numbers; which of them a precision makes smaller is in `plan.BYTES`.
-
-    Attributes:
-        matrices: of linear layers and convolutions.
-        others: norms, biases, tables; keys, values and whatever else goes from layer to layer.
-    """
-
-    matrices: int = 0
-    others: int = 0
-
-    def __add__(self, other: Numbers) -> Numbers:
-        return Numbers(self.matrices + other.matrices, self.others + other.others)
-
-
-@dataclass(frozen=True)
 class Pass:
     """One run through a stage's weights.
 
@@ -87,8 +73,14 @@ def readers(name: str, layout: Layout) -> tuple[Stage, ...]:
     if unreached(name, layout.config) or (name.startswith("wm_out_") and not layout.predicts):
         return ()
     found = next((stages for prefix, stages in _READERS if name.startswith(prefix)), ())
-    present = {"foresight" if stage.startswith("foresight_") else stage for stage in layout.signatures()}
+    present = _stages(layout)
     return tuple(stage for stage in found if stage in present)
+
+
+@cache
+def _stages(layout: Layout) -> frozenset[str]:
+    """The stages that a network has, all scales of foresight as one."""
+    return frozenset("foresight" if name.startswith("foresight_") else name for name in layout.signatures())
 
 
 def numbers_of(name: str, shape: tuple[int, ...]) -> Numbers:
@@ -98,6 +90,7 @@ def numbers_of(name: str, shape: tuple[int, ...]) -> Numbers:
     return Numbers(count, 0) if matrix else Numbers(0, count)
 
 
+@cache
 def weights_read(layout: Layout, stage: Stage) -> Numbers:
     """Weights that one run of a stage reads."""
     shapes = tensor_shapes(layout.config).items()

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from f1_ros.errors import ConfigError
-from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
 from f1_ros.model.manifest import unreached
 from f1_ros.train.finetune_config import GROUPS, Group, LoraConfig, TrainConfig

@@ -13,8 +13,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from f1_ros.engine.layout import Layout, Port
+from f1_ros.engine.precision import Numbers
 from f1_ros.engine.stages import make_stages
-from f1_ros.engine.work import Numbers, Pass, numbers_of, passes, readers, weights_read
+from f1_ros.engine.work import Pass, numbers_of, passes, readers, weights_read
 from f1_ros.model.config import ExpertConfig, F1Config, KeypointConvConfig, SiglipConfig, TokenizerConfig
 from f1_ros.model.f1 import F1Model
 from f1_ros.model.manifest import FULL_SIZE, tensor_shapes
