@@ -27,6 +27,12 @@ def open_engine(
     """
     if backend not in BACKENDS:
         raise ConfigError(f"engine backend '{backend}' is unknown.", remedy=f"Use one of: {', '.join(BACKENDS)}.")
-    from f1_ros.engine.torch_engine import TorchEngine
+    from f1_ros.engine.policy import load_policy_file
+    from f1_ros.engine.policy_engine import PolicyEngine, policy_layout
+    from f1_ros.engine.stages import TorchStages
+    from f1_ros.model.checkpoint import load_policy_network
 
-    return TorchEngine(policy_dir, threads=threads, foresight=foresight)
+    file = load_policy_file(policy_dir)
+    network = load_policy_network(policy_dir).requires_grad_(False)
+    stages = TorchStages(network, policy_layout(policy_dir, file, network.config, foresight != "skipped"))
+    return PolicyEngine(policy_dir, file, stages, threads=threads, foresight=foresight)

@@ -23,6 +23,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from f1_ros.engine.protocol import EngineInfo
 from f1_ros.errors import CheckpointError
 from f1_ros.model.config import F1Config, KeypointConvConfig
 
@@ -103,6 +104,12 @@ class Layout:
         """P + F - 1: all tokens that the flow may look at. Foresight's first is the prefix's last."""
         return self.prefix_tokens + sum(side * side for side in self.scales[1:])
 
+    @property
+    def f_hat(self) -> tuple[int, ...]:
+        """Shape of f_hat, what the scales so far add up to: (1, C, P, P) with P the side of the finest scale."""
+        assert self.config.vae is not None
+        return (1, self.config.vae.z_channels, self.config.scales[-1], self.config.scales[-1])
+
     def span(self, scale: int) -> tuple[int, int]:
         """Where scale > 0's tokens lie among all tokens, first and end."""
         start = self.prefix_tokens + sum(side * side for side in self.scales[1:scale])
@@ -174,12 +181,10 @@ class Layout:
         )
 
     def _foresight(self, k: int, kv: Port, valid: Port) -> Signature:
-        assert self.config.vae is not None
-        finest = self.config.scales[-1]
-        shape = (1, self.config.vae.z_channels, finest, finest)
+        before = Port(f"codes_{k - 1}", (1, self.scales[k - 1] ** 2), "int64")
         return Signature(
-            (kv, valid, Port(f"codes_{k - 1}", (1, self.scales[k - 1] ** 2), "int64"), Port(f"f_hat_{k - 1}", shape)),
-            (self._kv(f"kv_{k}", self.scales[k] ** 2), self._logits(k), Port(f"f_hat_{k}", shape)),
+            (kv, valid, before, Port(f"f_hat_{k - 1}", self.f_hat)),
+            (self._kv(f"kv_{k}", self.scales[k] ** 2), self._logits(k), Port(f"f_hat_{k}", self.f_hat)),
         )
 
 
@@ -192,8 +197,8 @@ class StageRunner(Protocol):
         ...
 
     @property
-    def differentiable(self) -> bool:
-        """Whether gradients go back through a stage: guidance needs them."""
+    def info(self) -> EngineInfo:
+        """What this is."""
         ...
 
     def run(self, stage: str, *inputs: Tensor) -> tuple[Tensor, ...]:

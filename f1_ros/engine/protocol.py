@@ -157,8 +157,33 @@ class InferenceResult:
     stage_ms: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class EngineInfo:
+    """What runs a policy.
+
+    Attributes:
+        backend: "torch", "onnxruntime", ...
+        precision: of the stages: fp32, or what each of them has where they differ.
+        guides: whether it can guide the flow towards a running plan, which takes gradients.
+        directory: of a compiled engine; empty for one that needs none.
+    """
+
+    backend: str
+    precision: str = "fp32"
+    guides: bool = False
+    directory: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.precision}"
+
+
 class Engine(Protocol):
     """Runs a policy. Implementations are not thread-safe: one caller, one call at a time."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What runs the policy."""
+        ...
 
     @property
     def spec(self) -> PolicySpec:

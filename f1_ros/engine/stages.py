@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from f1_ros.engine.layout import Layout
+from f1_ros.engine.protocol import EngineInfo
 from f1_ros.model.f1 import F1Model
 from f1_ros.model.gemma import KVCache
 from f1_ros.model.phases import Prefix
@@ -69,7 +70,8 @@ class ImageTower(Stage):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (1, n, 3, S, S) in [-1, 1] -> (1, n * tokens, W)."""
-        return self.network.vision(images).tokens.flatten(1, 2)
+        seen: Tensor = self.network.vision(images).tokens.flatten(1, 2)
+        return seen
 
 
 class HistoryEncoder(Stage):
@@ -172,9 +174,9 @@ class TorchStages:
         self._modules = make_stages(network, layout)
 
     @property
-    def differentiable(self) -> bool:
-        """Yes."""
-        return True
+    def info(self) -> EngineInfo:
+        """Eager float32, through which gradients go."""
+        return EngineInfo("torch", guides=True)
 
     def run(self, stage: str, *inputs: Tensor) -> tuple[Tensor, ...]:
         """See `StageRunner`."""

@@ -374,8 +374,8 @@ class F1Model(nn.Module):
         tokens = 1 + self.config.chunk_size
         step = torch.arange(tokens, device=prefix.valid.device)
         among = (step[:, None] > 0) | (step == 0)  # (s, s)
-        seen = prefix.valid.clone()
-        seen[:, slice(*prefix.hidden)] = False
+        place = torch.arange(prefix.valid.shape[1], device=prefix.valid.device)
+        seen = prefix.valid & ((place < prefix.hidden[0]) | (place >= prefix.hidden[1]))
         before = seen[:, None, None, :].expand(-1, -1, tokens, -1)
         visible = torch.cat([before, among.expand(before.shape[0], 1, -1, -1)], dim=-1)
         return attention_bias(visible), prefix.offset + step

@@ -131,7 +131,7 @@ class PolicyNode(ManagedNode):
         folder = policy_dir(self.value("policy"))
         self._engine = self._open_engine(folder, self.value("backend"), self.value("threads"))
         spec = self._engine.spec
-        check_continuity(spec, self.value("continuity"))
+        check_continuity(spec, self.value("continuity"), self._engine.info)
         self._read_settings()
         self._diagnostics = Diagnostics(self, spec.robot)
         self._chunks = self.create_publisher(ActionChunkMsg, "action_chunk", COMMAND)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from f1_ros.engine.protocol import Foresight, InferenceResult, PolicySpec
+from f1_ros.engine.protocol import EngineInfo, Foresight, InferenceResult, PolicySpec
 from f1_ros.errors import CheckpointError, EngineError
 from f1_ros.nodes.lifecycle import run
 from f1_ros.nodes.policy_node import PolicyNode
@@ -39,6 +39,8 @@ SLOW_S = 0.4
 
 
 class EchoEngine:
+    info = EngineInfo("stub", guides=True)
+
     def __init__(self, folder: Path, backend: str, threads: int) -> None:
         if folder.name == "missing":
             raise CheckpointError(f"{folder}: model.safetensors is missing.", remedy="Take the checkpoint anew.")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f1_ros.engine.protocol import Foresight, InferenceResult, PolicySpec
+from f1_ros.engine.protocol import EngineInfo, Foresight, InferenceResult, PolicySpec
 from f1_ros.errors import ChunkError, ObservationError
 from f1_ros.nodes.inference import Answer, InferenceThread, Settings, chunk_of, inference_seed
 from f1_ros.observe.observation import Observation
@@ -39,6 +39,7 @@ PATIENCE_S = 20.0
 class GatedEngine:
     """Answers one observation for each ticket."""
 
+    info = EngineInfo("stub", guides=True)
     spec = SPEC
 
     def __init__(self) -> None:
