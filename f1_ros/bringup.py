@@ -67,6 +67,9 @@ class FrankaOptions:
         "",
         "policy directory, or a name in models/; none: teleoperation only; empty: f1_belt with sim, otherwise none",
     )
+    engine: str = _argument(
+        "torch", "what runs the policy: a name in config/engines, a YAML file, or a directory of `f1-ros engine build`"
+    )
     instruction: str = _argument("", "what the policy is told to do; empty: the policy's own default")
     cameras: str = _argument("", "comma-separated cameras for the policy, in its order; empty: the policy's own")
     one_process: bool = _argument(
@@ -255,7 +258,11 @@ def _perception(options: FrankaOptions, policy_dir: Path, clock: dict[str, Param
     """Cameras to observations to action chunks: two processes, or one."""
     common = {**clock, "policy": str(policy_dir)}
     observation: dict[str, Parameter] = {"profile": options.profile, "cameras": options.cameras}
-    policy: dict[str, Parameter] = {"seed": options.seed, "instruction": options.instruction}
+    policy: dict[str, Parameter] = {
+        "engine": str(Path(options.engine).absolute()) if Path(options.engine).exists() else options.engine,
+        "seed": options.seed,
+        "instruction": options.instruction,
+    }
     if options.policy_rate:
         policy["max_rate"] = options.policy_rate
     parts: list[tuple[str, str, dict[str, Parameter]]] = [

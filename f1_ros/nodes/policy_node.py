@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 
 from f1_msgs.msg import ActionChunk as ActionChunkMsg
@@ -25,7 +24,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
-from f1_ros.engine import BACKENDS, open_engine
+from f1_ros.engine import open_engine
 from f1_ros.engine.continuity import CONTINUITIES, check_continuity
 from f1_ros.engine.protocol import Engine
 from f1_ros.errors import ConfigError, F1Error, ObservationError
@@ -49,8 +48,12 @@ STOP_S = 1.0
 
 PARAMETERS = (
     POLICY,
-    NodeParameter("backend", "torch", f"What runs the policy: {', '.join(BACKENDS)}."),
-    NodeParameter("threads", 1, "CPU threads of the engine.", lower=1, upper=64),
+    NodeParameter(
+        "engine",
+        "torch",
+        "What runs the policy: a name in config/engines, a YAML file, or a directory of `f1-ros engine build`.",
+    ),
+    NodeParameter("threads", 0, "CPU threads of the engine; 0: as its configuration says.", lower=0, upper=64),
     NodeParameter(
         "continuity",
         "auto",
@@ -103,12 +106,12 @@ PARAMETERS = (
 class PolicyNode(ManagedNode):
     """Runs a policy on the newest observation; see docs/interfaces.md."""
 
-    def __init__(self, subscribe: bool = True, open_engine: Callable[[Path, str, int], Engine] = open_engine) -> None:
+    def __init__(self, subscribe: bool = True, open_engine: Callable[..., Engine] = open_engine) -> None:
         """Create the node.
 
         Args:
             subscribe: take observations from the topic; false: only from `offer`.
-            open_engine: loads a policy directory, given a backend and a number of threads.
+            open_engine: loads a policy directory, see `f1_ros.engine.open_engine`.
         """
         super().__init__("policy_node", PARAMETERS)
         self._subscribe = subscribe
@@ -129,7 +132,8 @@ class PolicyNode(ManagedNode):
     def configure(self) -> None:
         """Load the policy and run it once, so that the first chunk is no later than the others."""
         folder = policy_dir(self.value("policy"))
-        self._engine = self._open_engine(folder, self.value("backend"), self.value("threads"))
+        say = self.get_logger().info
+        self._engine = self._open_engine(folder, self.value("engine"), self.value("threads"), say=say)
         spec = self._engine.spec
         check_continuity(spec, self.value("continuity"), self._engine.info)
         self._read_settings()
@@ -140,7 +144,8 @@ class PolicyNode(ManagedNode):
         self._service = self.create_service(SetInstruction, "set_instruction", self._on_set_instruction)
         self._trace = self.open_trace()
         self._engine.warm_up()
-        self.get_logger().info(f"Policy '{spec.name}' for '{spec.robot}' from {folder} is warm.")
+        where = f" in {self._engine.info.directory}" if self._engine.info.directory else ""
+        say(f"Policy '{spec.name}' for '{spec.robot}' from {folder} is warm; engine {self._engine.info}{where}.")
 
     def activate(self) -> None:
         """Start to answer observations."""
@@ -313,6 +318,8 @@ class PolicyNode(ManagedNode):
                 "skipped for a newer observation": self._thread.skipped,
                 "dropped for age": self._thread.too_old,
                 "instruction": self._current().instruction,
+                "engine": str(self._loaded().info),
+                "engine directory": self._loaded().info.directory,
             }
         self._diagnostics.set(part, level, message, figures)
 

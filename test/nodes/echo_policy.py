@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +42,7 @@ SLOW_S = 0.4
 class EchoEngine:
     info = EngineInfo("stub", guides=True)
 
-    def __init__(self, folder: Path, backend: str, threads: int) -> None:
+    def __init__(self, folder: Path, engine: str, threads: int, *, say: Callable[[str], None]) -> None:
         if folder.name == "missing":
             raise CheckpointError(f"{folder}: model.safetensors is missing.", remedy="Take the checkpoint anew.")
         self.spec = replace(SPEC, trained_prefix_steps=0) if folder.name == "untrained" else SPEC
