@@ -64,7 +64,9 @@ class Comparison:
         if self._codes:
             codes = torch.stack(self._codes).double()
             flips = float(codes.mean())
-            by_scale = tuple(float(part.mean()) for part in torch.split(codes, list(self.sizes) or [codes.shape[1]], dim=1))
+            by_scale = tuple(
+                float(part.mean()) for part in torch.split(codes, list(self.sizes) or [codes.shape[1]], dim=1)
+            )
         differ = float(torch.stack(self._truths).double().mean()) if self._truths else 0.0
         return Figures(self._cosine, self._error, flips, by_scale, differ)
 
