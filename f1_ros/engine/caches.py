@@ -29,13 +29,13 @@ class FrameCache:
 
         Args:
             stamps_ns: oldest first.
-            encode: gives the VAR inputs (L - 1, C) of the frame of that index; its result is copied.
+            encode: gives the VAR inputs (L - 1, C) of the frame of that index.
         """
         if self._frames and stamps_ns[-1] < next(reversed(self._frames)):
             self._frames.clear()
         for index, stamp in enumerate(stamps_ns):
             if stamp not in self._frames:
-                self._frames[stamp] = encode(index).clone()
+                self._frames[stamp] = encode(index)
         frames = torch.stack([self._frames[stamp] for stamp in stamps_ns])[None]
         while len(self._frames) > KEPT_FRAMES:
             self._frames.popitem(last=False)
@@ -51,7 +51,7 @@ class TextCache:
 
     Args:
         tokenise: texts to tokens and mask, each (1, n).
-        embed: tokens to words; its result is copied.
+        embed: tokens to words.
     """
 
     def __init__(
@@ -64,5 +64,5 @@ class TextCache:
         """Words and mask of an instruction."""
         if self._known is None or self._known[0] != text:
             tokens, mask = self._tokenise([text])
-            self._known = (text, self._embed(tokens).clone(), mask)
+            self._known = (text, self._embed(tokens), mask)
         return self._known[1], self._known[2]

@@ -6,7 +6,6 @@ and kept, foresight's draws, what a chunk goes on from, and the time that each s
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 from collections.abc import Callable
@@ -22,17 +21,15 @@ from f1_ros.engine.checks import check_observation, check_running, near_steps
 from f1_ros.engine.layout import Layout, StageRunner
 from f1_ros.engine.policy import STATS_FILE, PolicyFile
 from f1_ros.engine.protocol import Array, EngineInfo, Foresight, ForesightUse, InferenceResult, PolicySpec, Running
+from f1_ros.engine.staged import StagedNetwork
 from f1_ros.errors import CheckpointError, ConfigError, EngineError
 from f1_ros.model.config import F1Config
-from f1_ros.model.flow import integrate, time_embedding
+from f1_ros.model.flow import integrate
 from f1_ros.model.guided import guided, soft_mask
 from f1_ros.model.language import LanguageTokenizer
 from f1_ros.model.sampling import sample_codes
 from f1_ros.observe.normalise import Normaliser
 from f1_ros.observe.observation import Observation
-
-KEPT_TIMES = 256
-"""Embedded flow times that are kept: more than a policy's flow steps times its prefix lengths."""
 
 
 def policy_layout(policy_dir: Path, file: PolicyFile, config: F1Config, foresight: bool = True) -> Layout:
@@ -89,7 +86,8 @@ class PolicyEngine:
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads is {threads}.", remedy="Give at least 1.")
-        self._file, self._stages, self._layout = file, stages, stages.layout
+        self._file, self._layout = file, stages.layout
+        self._network = StagedNetwork(stages)
         self._config = config = stages.layout.config
         self._flow_steps = flow_steps or config.num_steps
         if foresight != "own" and not (file.foresight and config.use_world_model):
@@ -104,10 +102,7 @@ class PolicyEngine:
         self._threads = threads
         self._frames = FrameCache()
         language = LanguageTokenizer(policy_dir, config.tokenizer_max_length, config.und.vocab_size)
-        self._text = TextCache(language, lambda tokens: stages.run("language", tokens)[0])
-        kv, valid = stages.layout.signatures()["flow"].inputs[:2]
-        self._kv, self._valid = torch.zeros(kv.shape), torch.zeros(valid.shape, dtype=torch.bool)
-        self._time = functools.lru_cache(maxsize=KEPT_TIMES)(self._embedded)
+        self._text = TextCache(language, self._network.words)
 
     @property
     def spec(self) -> PolicySpec:
@@ -117,7 +112,7 @@ class PolicyEngine:
     @property
     def info(self) -> EngineInfo:
         """What runs the policy."""
-        return self._stages.info
+        return self._network.runner.info
 
     def warm_up(self) -> None:
         """Run once on zeros."""
@@ -169,7 +164,7 @@ class PolicyEngine:
         torch.set_num_threads(self._threads)  # a thread's own setting: the caller's thread may be new
         clock = _StageClock()
         generator = torch.Generator().manual_seed(seed)
-        history = () if not self._layout.remembers else (self._history(observation),)
+        history = self._history(observation) if self._layout.remembers else None
         clock.lap("history")
         logits = self._read(observation, instruction, history)
         clock.lap("prefix")
@@ -182,66 +177,50 @@ class PolicyEngine:
     @torch.inference_mode()
     def decode_foresight(self, foresight: Foresight) -> NDArray[np.uint8]:
         """Decode predicted tokens to an RGB picture."""
-        picture = self._stages.run("decoder", torch.from_numpy(foresight.codes)[None])[0][0]
+        picture = self._network.decode(torch.from_numpy(foresight.codes)[None])[0]
         scaled = picture.clamp(-1.0, 1.0).add(1.0).mul(127.5).round().to(torch.uint8)
         return scaled.permute(1, 2, 0).contiguous().numpy()
 
     def close(self) -> None:
         """Free the weights and what is kept."""
         self._frames.clear()
-        self._stages.close()
+        self._network.runner.close()
 
     def _history(self, observation: Observation) -> Tensor:
         """(1, T, L - 1, C) VAR inputs of the history frames, from the cache where they are known."""
 
         def encode(index: int) -> Tensor:
             frame = torch.from_numpy(observation.history[index : index + 1]).float().div_(127.5).sub_(1.0)
-            return self._stages.run("history_encoder", frame)[1][0]
+            return self._network.encode(frame)[1][0]
 
         return self._frames.get(observation.history_stamps_ns, encode)
 
-    def _read(self, observation: Observation, instruction: str, history: tuple[Tensor, ...]) -> Tensor | None:
-        """Run the prefix into the buffer; the logits of foresight's first scale."""
+    def _read(self, observation: Observation, instruction: str, history: Tensor | None) -> Tensor | None:
+        """Read an observation; the logits of foresight's first scale."""
         words, language_mask = self._text.get(instruction)
         seen = [name in observation.cameras for name in self.spec.cameras]
         present = torch.tensor([[*seen, *(seen[0] for _ in self.spec.past_images)]])
-        (tokens,) = self._stages.run("image_tower", self._images(observation))
-        kv, valid, *logits = self._stages.run("prefix", tokens, present, words, language_mask, *history)
-        end = self._layout.prefix_tokens
-        self._kv[:, :, :, :end] = kv
-        self._valid[:, :end] = valid
-        self._valid[:, end:] = self._foresight != "skipped"
-        return logits[0] if logits else None
+        return self._network.read(self._images(observation), present, words, language_mask, history)
 
     def _predict(self, observation: Observation, logits: Tensor | None, generator: torch.Generator) -> Foresight | None:
-        """Predict foresight into the buffer; None where it is skipped."""
+        """Predict foresight for the flow to see; None where it is skipped."""
         if self._foresight == "skipped":
             return None
         assert logits is not None
         top_k, top_p = self._file.foresight_top_k, self._file.foresight_top_p
-        codes: list[Tensor] = []
-        f_hat = torch.zeros(self._layout.f_hat)
-        for scale in range(len(self._layout.scales)):
-            if scale > 0:
-                logits, f_hat = self._step(scale, codes[-1], f_hat)
-            codes.append(sample_codes(logits, top_k, top_p, generator, greedy=top_k == 1))
+
+        def draw(scale: int, logits: Tensor) -> Tensor:
+            return sample_codes(logits, top_k, top_p, generator, greedy=top_k == 1)
+
+        codes = self._network.foresight(logits, draw)
         if self._foresight == "shuffled":
-            codes = [part[:, torch.randperm(part.shape[1], generator=generator)] for part in codes]
-            f_hat = torch.zeros(self._layout.f_hat)
-            for scale in range(1, len(codes)):
-                _, f_hat = self._step(scale, codes[scale - 1], f_hat)
+            mixed = [part[:, torch.randperm(part.shape[1], generator=generator)] for part in codes]
+            codes = self._network.foresight(logits, lambda scale, _: mixed[scale])
         return Foresight(
             codes=torch.cat(codes, dim=1)[0].numpy(),
             scale_sizes=self._layout.scales,
             target_stamp_ns=observation.stamp_ns + round(self.spec.foresight_offset * self.spec.step_s * 1e9),
         )
-
-    def _step(self, scale: int, codes: Tensor, f_hat: Tensor) -> tuple[Tensor, Tensor]:
-        """One scale of foresight into the buffer: its logits and f_hat, see `F1Model.foresight_step`."""
-        kv, logits, f_hat = self._stages.run(f"foresight_{scale}", self._kv, self._valid, codes, f_hat)
-        first, end = self._layout.span(scale)
-        self._kv[:, :, :, first:end] = kv
-        return logits, f_hat
 
     def _act(
         self,
@@ -279,8 +258,7 @@ class PolicyEngine:
             on_near(actions)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            embedded = self._time(tuple(t.flatten().tolist()))
-            return self._stages.run("flow", self._kv, self._valid, state, x, embedded)[0]
+            return self._network.velocity(state, x, t)
 
         follow: Callable[[Tensor, Tensor], Tensor] = velocity
         if running is not None and is_guided:
@@ -295,12 +273,6 @@ class PolicyEngine:
             on_near=None if on_near is None else send_near,
         )
         return absolute(x)
-
-    def _embedded(self, times: tuple[float, ...]) -> Tensor:
-        """Flow times, one for all steps of the chunk or one each, as the flow stage takes them: (1, chunk, W)."""
-        with torch.no_grad():
-            embedded = time_embedding(torch.tensor([times]), self._config.act.hidden_size).float()
-            return embedded.expand(1, self._config.chunk_size, -1).contiguous()
 
     def _to_network(self, ahead: Array, state: Array) -> Tensor:
         """Absolute actions (n, joints) as the network has them, (1, n, A)."""
