@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from f1_ros.cli import engine_plan
+from f1_ros.cli import engine_check, engine_plan
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,6 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     build.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory to make")
     build.set_defaults(run=_build)
+    engine_check.add_commands(commands)
     engine_plan.add_commands(commands)
 
 

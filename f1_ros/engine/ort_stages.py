@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from f1_ros.engine.export import TOOLS
+from f1_ros.engine.gate_record import objection
 from f1_ros.engine.layout import Layout, Port
 from f1_ros.engine.manifest import EngineManifest
 from f1_ros.engine.protocol import EngineInfo
@@ -57,7 +58,9 @@ class OrtStages:
         runtime = import_onnxruntime()
         self.layout = layout
         precisions = sorted(set(manifest.precision.values()))
-        self._info = EngineInfo("onnxruntime", "+".join(precisions), directory=str(folder))
+        self._info = EngineInfo(
+            "onnxruntime", "+".join(precisions), directory=str(folder), objection=objection(folder, manifest)
+        )
         providers = ["CPUExecutionProvider"]
         if manifest.config.device == "cuda":
             if "CUDAExecutionProvider" not in runtime.get_available_providers():
