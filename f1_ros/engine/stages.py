@@ -5,6 +5,7 @@ The maths is `F1Model`'s own: a stage unpacks its tensors, calls the model, and 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import torch
@@ -45,17 +46,26 @@ class StageCache(KVCache):
         return torch.stack(self._fresh)
 
 
+_FORESIGHT = ("gen", "tokenizer", "wm_embeddings", "lvl_embed", "wm_out_layer_norm", "wm_out_proj")
+
+
 class Stage(nn.Module):
     """One stage of a network. The network's weights are its own: they are shared, not copied.
 
     Args:
         network: the whole network.
         layout: its shapes.
+
+    Attributes:
+        PARTS: modules of the network that the stage needs; the others are left out of it, and so of its export.
     """
+
+    PARTS: tuple[str, ...] = ()
 
     def __init__(self, network: F1Model, layout: Layout) -> None:
         super().__init__()
-        self.network = network
+        self.network = copy.copy(network)
+        self.network._modules = {name: part for name, part in network._modules.items() if name in self.PARTS}
         self.layout = layout
 
     def prefix(self, kv: Tensor, valid: Tensor, length: int) -> Prefix:
@@ -68,6 +78,8 @@ class Stage(nn.Module):
 class ImageTower(Stage):
     """All images of one observation at once."""
 
+    PARTS = ("vision",)
+
     def forward(self, images: Tensor) -> Tensor:
         """Images (1, n, 3, S, S) in [-1, 1] -> (1, n * tokens, W)."""
         seen: Tensor = self.network.vision(images).tokens.flatten(1, 2)
@@ -76,6 +88,8 @@ class ImageTower(Stage):
 
 class HistoryEncoder(Stage):
     """One history frame."""
+
+    PARTS = ("tokenizer",)
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
         """Frame (1, 3, H, H) in [-1, 1] -> codes (1, L), VAR inputs (1, L - 1, C)."""
@@ -86,6 +100,8 @@ class HistoryEncoder(Stage):
 class Language(Stage):
     """The instruction's embeddings."""
 
+    PARTS = ("und",)
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (1, n) -> (1, n, W)."""
         return self.network.words(tokens)
@@ -93,6 +109,8 @@ class Language(Stage):
 
 class ReadPrefix(Stage):
     """The joint pass of the understanding and the generation expert."""
+
+    PARTS = ("und", "temporal_conv", *_FORESIGHT)
 
     def forward(
         self,
@@ -115,6 +133,8 @@ class ReadPrefix(Stage):
 class ForesightStep(Stage):
     """One scale > 0 of foresight."""
 
+    PARTS = _FORESIGHT
+
     def __init__(self, network: F1Model, layout: Layout, scale: int) -> None:
         super().__init__(network, layout)
         self.scale = scale
@@ -130,6 +150,8 @@ class ForesightStep(Stage):
 class Flow(Stage):
     """One flow step."""
 
+    PARTS = ("act", "state_proj", "action_in_proj", "action_time_mlp_in", "action_time_mlp_out", "action_out_proj")
+
     def forward(self, kv: Tensor, valid: Tensor, state: Tensor, actions: Tensor, time: Tensor) -> Tensor:
         """See `F1Model.velocity_at`; time: (1, chunk, W) of `F1Model.embed_time`."""
         return self.network.velocity_at(self.prefix(kv, valid, self.layout.tokens), state, actions, time)
@@ -137,6 +159,8 @@ class Flow(Stage):
 
 class Decoder(Stage):
     """Foresight codes to a picture."""
+
+    PARTS = ("tokenizer",)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Codes (1, F) -> (1, 3, H, H) in [-1, 1]."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from f1_ros.engine.policy import PolicyFile
 from f1_ros.engine.protocol import PolicySpec
@@ -59,3 +61,18 @@ def observation() -> Observation:
         state_names=NAMES,
         state=np.linspace(-0.3, 0.4, 8),
     )
+
+
+@pytest.fixture(scope="session")
+def golden_directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Recordings of the released network by name, completed by the tokenizer that the variants share."""
+    golden = Path(__file__).parents[1] / "golden"
+    found = {"f1_tiny_upstream": golden / "f1_tiny_upstream"}
+    shared = load_file(found["f1_tiny_upstream"] / "model.safetensors")
+    tokenizer = {name: tensor for name, tensor in shared.items() if name.startswith("model.vae.")}
+    for source in sorted((golden / "f1_variants").iterdir()):
+        folder = found[source.name] = tmp_path_factory.mktemp("golden") / source.name
+        shutil.copytree(source, folder)
+        (folder / "model.safetensors").unlink()
+        save_file(load_file(source / "model.safetensors") | tokenizer, folder / "model.safetensors")
+    return found
