@@ -40,7 +40,7 @@ def check_engine(
 
     Raises:
         ConfigError: if there is no such profile, or it is of another robot; if the record cannot be written.
-        EngineError: if the engine cannot be loaded, or a stage fails.
+        EngineError: if the engine cannot be loaded, or an observation does not fit the policy.
     """
     file = load_policy_file(policy_dir)
     profile = profile or load_profile(file.spec.robot)

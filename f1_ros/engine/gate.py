@@ -106,6 +106,7 @@ class SideBySide:
 
     def __init__(self, reference: StageRunner, compiled: StageRunner) -> None:
         self._reference, self._compiled = reference, compiled
+        self.failures: dict[str, str] = {}
         self.comparisons: dict[str, dict[str, Comparison]] = {}
         layout = reference.layout
         for stage, signature in layout.signatures().items():
@@ -130,7 +131,11 @@ class SideBySide:
     def run(self, stage: str, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run a stage in both; gives the reference's outputs."""
         outputs = self._reference.run(stage, *inputs)
-        others = self._compiled.run(stage, *inputs)
+        try:
+            others = self._compiled.run(stage, *inputs)
+        except EngineError as error:
+            self.failures[stage] = error.problem
+            return outputs
         for comparison, ours, theirs in zip(self.comparisons[stage].values(), outputs, others, strict=True):
             comparison.add(ours, theirs)
         return outputs
@@ -168,7 +173,7 @@ def check(
 
     Raises:
         ConfigError: if the profile is of another robot.
-        EngineError: if an observation does not fit the policy, or a stage fails.
+        EngineError: if an observation does not fit the policy.
     """
     both = SideBySide(reference, compiled)
     ours = PolicyEngine(policy_dir, file, both, flow_steps=flow_steps)
@@ -184,7 +189,7 @@ def check(
             ours.decode_foresight(expected.foresight)
         try:
             answer = theirs.infer(observation, one.instruction, seed=number)
-        except EngineError:  # NaN, which its stages show as well
+        except EngineError:  # a stage that fails, or NaN: its comparison shows it as well
             errors.append(np.full((file.spec.chunk_size, len(allowed)), np.inf))
             continue
         errors.append(np.abs(expected.actions - answer.actions))
@@ -192,7 +197,7 @@ def check(
             codes.add(torch.from_numpy(expected.foresight.codes), torch.from_numpy(answer.foresight.codes))
         progress(number + 1, len(recorded))
     stages = {
-        stage: _judge(precisions[stage], {name: c.figures for name, c in outputs.items()})
+        stage: _judge(precisions[stage], {name: c.figures for name, c in outputs.items()}, both.failures.get(stage))
         for stage, outputs in both.comparisons.items()
     }
     return Verdict(len(recorded), stages, _judge_whole(bounds, allowed, np.concatenate(errors), codes.figures))
@@ -208,8 +213,8 @@ def without_last_camera(one: Recorded) -> Observation:
     )
 
 
-def _judge(precision: Precision, outputs: dict[str, Figures]) -> StageCheck:
-    bounds, problems = BOUNDS[precision], []
+def _judge(precision: Precision, outputs: dict[str, Figures], failure: str | None) -> StageCheck:
+    bounds, problems = BOUNDS[precision], [] if failure is None else [failure]
     for name, figures in outputs.items():
         if figures.differ > 0.0:
             problems.append(f"{name}: {figures.differ:.2%} of the values are others")

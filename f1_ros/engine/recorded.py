@@ -106,7 +106,7 @@ def load(path: Path, spec: PolicySpec) -> list[Recorded]:
     """
     remedy = "Make it anew: f1-ros engine observations --policy DIR --data DATASET --out FILE."
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {key: file[key] for key in _KEYS}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} holds no observations ({error}).", remedy=remedy) from error
