@@ -166,6 +166,14 @@ def test_an_engine_of_another_version_of_the_code_is_refused(policy_dir: Path, c
         open_engine(policy_dir, str(copied))
 
 
+def test_an_engine_for_another_version_of_its_package_is_refused(policy_dir: Path, copied: Path) -> None:
+    manifest = json.loads((copied / "manifest.json").read_text())
+    manifest["tools"]["onnxruntime"] = "1.0.0"
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(EngineError, match=r"ONNX Runtime 1\.0\.0, this is .*f1-ros engine build"):
+        open_engine(policy_dir, str(copied))
+
+
 def test_a_build_that_fails_leaves_nothing(policy_dir: Path, tmp_path: Path) -> None:
     def stop(what: str, done: int, total: int) -> None:
         if done == 2:
