@@ -48,6 +48,8 @@ TOOLS = {
     "numpy": "2.4.6",
 }
 """What a stage is exported and run with, at the versions that were tested."""
+_ALSO = {"onnxruntime": ("onnxruntime-gpu",)}
+"""Packages that bring the same module."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many stages are done, and of how many."""
@@ -148,9 +150,10 @@ def tool_versions() -> dict[str, str]:
     """
     versions, missing = {}, []
     for tool, tested in TOOLS.items():
-        try:
-            versions[tool] = importlib.metadata.version(tool)
-        except importlib.metadata.PackageNotFoundError:
+        found = [version for name in (tool, *_ALSO.get(tool, ())) if (version := _version(name))]
+        if found:
+            versions[tool] = found[0]
+        else:
             missing.append(f"{tool}=={tested}")
     if missing:
         raise EngineError(
@@ -158,6 +161,13 @@ def tool_versions() -> dict[str, str]:
             remedy=f"pip install {' '.join(missing)}, or run the policy with engine torch.",
         )
     return versions
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _export(stage: Stage, signature: Signature, path: Path, weights: _SharedWeights, quantise: bool) -> None:

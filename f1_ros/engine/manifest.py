@@ -75,6 +75,11 @@ class EngineManifest:
         (folder / MANIFEST_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
 
 
+def rebuild_command(policy_dir: Path | str, folder: Path, engine: str = "CONFIG") -> str:
+    """The command that makes an engine's directory anew, for messages."""
+    return f"rm -r {folder} && f1-ros engine build --policy {policy_dir} --engine {engine} --out {folder}"
+
+
 def load_manifest(folder: Path, rebuild: str) -> EngineManifest:
     """Read a compiled engine's manifest, and check every file that it lists.
 

@@ -19,7 +19,14 @@ from f1_ros.engine.config import EngineConfig, choose_engine, load_engine_config
 from f1_ros.engine.export import build_engine, tool_versions
 from f1_ros.engine.gate_record import FAILED, objection
 from f1_ros.engine.layout import Layout, StageRunner
-from f1_ros.engine.manifest import EngineManifest, check_source, code_hash, load_manifest, model_hashes
+from f1_ros.engine.manifest import (
+    EngineManifest,
+    check_source,
+    code_hash,
+    load_manifest,
+    model_hashes,
+    rebuild_command,
+)
 from f1_ros.engine.policy import PolicyFile, load_policy_file
 from f1_ros.engine.policy_engine import PolicyEngine, policy_layout
 from f1_ros.engine.protocol import ForesightUse
@@ -77,7 +84,7 @@ def built_engine(policy_dir: Path, folder: Path) -> EngineManifest:
     Raises:
         EngineError: if it is damaged, or was made for another policy or by another version of f1_ros.
     """
-    rebuild = f"f1-ros engine build --policy {policy_dir} --engine CONFIG --out {folder}"
+    rebuild = rebuild_command(policy_dir, folder)
     manifest = load_manifest(folder, rebuild)
     check_source(manifest, folder, policy_dir, rebuild)
     return manifest

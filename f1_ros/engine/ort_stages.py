@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from f1_ros.engine.export import TOOLS
 from f1_ros.engine.gate_record import objection
 from f1_ros.engine.layout import Layout, Port
-from f1_ros.engine.manifest import EngineManifest
+from f1_ros.engine.manifest import EngineManifest, rebuild_command
 from f1_ros.engine.protocol import EngineInfo
 from f1_ros.errors import EngineError
 
@@ -57,6 +58,12 @@ class OrtStages:
     def __init__(self, folder: Path, manifest: EngineManifest, layout: Layout, threads: int) -> None:
         runtime = import_onnxruntime()
         self.layout = layout
+        built_with = manifest.tools["onnxruntime"]
+        if runtime.__version__ != built_with:
+            raise EngineError(
+                f"{folder} was built and checked with ONNX Runtime {built_with}, this is {runtime.__version__}.",
+                remedy=f"Install that version, or build it anew: {rebuild_command(manifest.source, folder)}.",
+            )
         precisions = sorted(set(manifest.precision.values()))
         self._info = EngineInfo(
             "onnxruntime", "+".join(precisions), directory=str(folder), objection=objection(folder, manifest)
@@ -81,7 +88,7 @@ class OrtStages:
             except Exception as error:  # its exceptions have no common base but Exception
                 raise EngineError(
                     f"ONNX Runtime {runtime.__version__} cannot load {folder / name}.onnx: {error}.",
-                    remedy="Build the engine anew with this version.",
+                    remedy=f"Build it anew: {rebuild_command(manifest.source, folder)}.",
                 ) from error
             self._stages[name] = _Bound(name, session, signature.inputs, signature.outputs)
 
@@ -151,6 +158,8 @@ def quantise(model: onnx_ir.Model, folder: Path) -> onnx_ir.Model:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     folder.mkdir()
+    root, quiet = logging.getLogger(), logging.NullHandler()
+    root.addHandler(quiet)  # it warns on the root logger, and would set that up where nobody has
     try:
         wide, narrow = folder / "fp32.onnx", folder / "int8.onnx"
         onnx_ir.save(model, wide, external_data="fp32.data")
@@ -168,4 +177,5 @@ def quantise(model: onnx_ir.Model, folder: Path) -> onnx_ir.Model:
                 value.const_value = onnx_ir.tensor(value.const_value.numpy().copy(), name=value.name)
         return quantised
     finally:
+        root.removeHandler(quiet)
         shutil.rmtree(folder)

@@ -137,7 +137,7 @@ class PolicyNode(ManagedNode):
 
     def configure(self) -> None:
         """Load the policy and run it once, so that the first chunk is no later than the others."""
-        folder = policy_dir(self.value("policy"))
+        folder, began_s = policy_dir(self.value("policy")), time.monotonic()
         say = self.get_logger().info
         self._engine = self._open_engine(folder, self.value("engine"), self.value("threads"), say=say)
         if not self.value("allow_unchecked_engine"):
@@ -153,7 +153,10 @@ class PolicyNode(ManagedNode):
         self._trace = self.open_trace()
         self._engine.warm_up()
         where = f" in {self._engine.info.directory}" if self._engine.info.directory else ""
-        say(f"Policy '{spec.name}' for '{spec.robot}' from {folder} is warm; engine {self._engine.info}{where}.")
+        say(
+            f"Policy '{spec.name}' for '{spec.robot}' from {folder} is warm after {time.monotonic() - began_s:.1f} s; "
+            f"engine {self._engine.info}{where}."
+        )
 
     def activate(self) -> None:
         """Start to answer observations."""

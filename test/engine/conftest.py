@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from f1_ros.engine.config import EngineConfig
+from f1_ros.engine.export import build_engine
 from f1_ros.engine.policy import PolicyFile
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.model.config import F1Config
@@ -79,3 +81,11 @@ def golden_directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
         (folder / "model.safetensors").unlink()
         save_file(load_file(source / "model.safetensors") | tokenizer, folder / "model.safetensors")
     return found
+
+
+@pytest.fixture(scope="session")
+def compiled_dir(policy_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The untrained policy, compiled."""
+    folder = tmp_path_factory.mktemp("compiled") / "engine"
+    build_engine(policy_dir, EngineConfig(backend="onnxruntime"), folder)
+    return folder
