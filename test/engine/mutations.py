@@ -108,6 +108,8 @@ def stale_weights(graph: Graph) -> None:
     draw = np.random.default_rng(0)
     for name in dict.fromkeys(graph.weights()):
         weights = graph.array(name)
+        if weights.std() == 0.0:  # what resizes a map of one token is no weight
+            continue
         graph.set(name, weights + 1e-2 * weights.std() * draw.standard_normal(weights.shape))
 
 

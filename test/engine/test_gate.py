@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +16,12 @@ from f1_ros.cli.main import main
 from f1_ros.engine import gate_record, open_engine
 from f1_ros.engine.bounds import BOUNDS, action_bounds, loosest
 from f1_ros.engine.comparison import Comparison
-from f1_ros.engine.config import EngineConfig
-from f1_ros.engine.export import build_engine
 from f1_ros.engine.gate_record import RECORD_FILE, load_record, objection, refuse_unchecked
 from f1_ros.engine.manifest import MANIFEST_FILE, load_manifest
 from f1_ros.engine.policy import load_policy_file
 from f1_ros.engine.recorded import Recorded, load, save
 from f1_ros.errors import ConfigError, DataError, EngineError
+from f1_ros.model.checkpoint import load_policy_network, save_policy_network
 from f1_ros.observe.observation import Observation
 from f1_ros.robots.profile import load_profile
 
@@ -52,10 +52,9 @@ def data(policy_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(policy_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("compiled") / "engine"
-    build_engine(policy_dir, EngineConfig(backend="onnxruntime"), folder)
-    return folder
+def engine(compiled_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A compiled engine of this module's own: a check leaves its record there."""
+    return Path(shutil.copytree(compiled_dir, tmp_path_factory.mktemp("compiled") / "engine"))
 
 
 @pytest.fixture
@@ -134,10 +133,6 @@ def test_nan_of_a_stage_is_out_of_bounds_and_no_crash(
 def test_an_engine_of_other_weights_is_refused_before_it_is_compared(
     policy_dir: Path, engine: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
-    from f1_ros.model.checkpoint import load_policy_network, save_policy_network
-
     newer = tmp_path / "newer"
     shutil.copytree(policy_dir, newer)
     network = load_policy_network(newer)
