@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from f1_ros.cli.main import main
-from f1_ros.engine import gate_record, open_engine
+from f1_ros.engine import gate_record, open_engine, opening
 from f1_ros.engine.bounds import BOUNDS, action_bounds, loosest
 from f1_ros.engine.comparison import Comparison
+from f1_ros.engine.config import EngineConfig
 from f1_ros.engine.gate_record import RECORD_FILE, load_record, objection, refuse_unchecked
-from f1_ros.engine.manifest import MANIFEST_FILE, load_manifest
+from f1_ros.engine.manifest import MANIFEST_FILE, EngineManifest, load_manifest
 from f1_ros.engine.policy import load_policy_file
-from f1_ros.engine.recorded import Recorded, load, save
+from f1_ros.engine.recorded import CHECK_FILE, Recorded, load, save
 from f1_ros.errors import ConfigError, DataError, EngineError
 from f1_ros.model.checkpoint import load_policy_network, save_policy_network
 from f1_ros.observe.observation import Observation
@@ -180,6 +181,33 @@ def test_an_engine_may_run_on_its_own_passing_record_alone(
     assert "did not pass its check: flow" in objection(folder, manifest)
     (folder / RECORD_FILE).write_text("{")
     assert "not checked" in objection(folder, manifest)
+
+
+def test_an_engine_that_is_built_on_first_use_is_checked_at_once_if_the_policy_brings_observations(
+    policy_dir: Path, compiled_dir: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def built(policy: Path, config: EngineConfig, out: Path, **others: object) -> EngineManifest:
+        shutil.copytree(compiled_dir, out)
+        (out / RECORD_FILE).unlink(missing_ok=True)
+        return load_manifest(out, "")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(opening, "build_engine", built)
+    said: list[str] = []
+    bare = opening.open_policy_engine(policy_dir, "onnxruntime", 0, "own", said.append)
+    assert "not checked" in bare.info.objection
+
+    policy = Path(shutil.copytree(policy_dir, tmp_path / "policy"))
+    shutil.copy(data, policy / CHECK_FILE)
+    engine = opening.open_policy_engine(policy, "onnxruntime", 0, "own", said.append)
+    assert engine.info.objection == ""
+    assert [line for line in said if "Checking" in line or "passed" in line] == [
+        "Checking the engine against PyTorch, since it was not checked against PyTorch.",
+        "It passed.",
+    ]
+    before = len(said)
+    opening.open_policy_engine(policy, "onnxruntime", 0, "own", said.append)
+    assert len(said) == before  # neither built nor checked again
 
 
 def test_the_torch_engine_needs_no_record(policy_dir: Path) -> None:
