@@ -63,7 +63,6 @@ def run_check(args: argparse.Namespace) -> int:
     from f1_ros.config import load_yaml
     from f1_ros.engine.checking import check_engine, shipped_observations
     from f1_ros.engine.config import choose_engine
-    from f1_ros.engine.gate_record import RECORD_FILE
     from f1_ros.engine.manifest import sha256
     from f1_ros.engine.opening import built_engine, cached_engine
     from f1_ros.engine.policy import load_policy_file
@@ -90,8 +89,8 @@ def run_check(args: argparse.Namespace) -> int:
 
     record = check_engine(args.policy, folder, manifest, recorded, data, profile=profile, progress=progress)
     print(file=sys.stderr)
-    details = {"record": str(folder / RECORD_FILE), **dataclasses.asdict(record)}
-    report = Report(f"f1-ros engine check {args.engine} --policy {args.policy}", _results(record), details)
+    command = f"f1-ros engine check {args.engine} --policy {args.policy}"
+    report = Report(command, _results(record), dataclasses.asdict(record))
     report.print_table()
     for name, problems in [(n, c.problems) for n, c in record.stages.items()] + [("end to end", record.whole.problems)]:
         for problem in problems:

@@ -229,6 +229,21 @@ def test_action_bounds_are_the_profile_s() -> None:
     assert loosest(["fp32"]) == BOUNDS["fp32"]
 
 
+def test_the_document_shows_the_bounds() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
+    table = [line.strip("| ").split(" | ") for line in document.splitlines() if line.startswith("| ")]
+    shown = {row[0].partition(",")[0]: row[1:] for row in table}
+    exact, coarse = BOUNDS["fp32"], BOUNDS["int8"]
+    assert shown["cosine of each output"] == [f"1 - {1 - exact.cosine:.0e}", f"{coarse.cosine:g}"]
+    assert shown["largest difference"] == [f"{exact.error:g}", f"{coarse.error:g}"]
+    assert shown["codes that are others"] == [f"{exact.flips:g}", f"{coarse.flips:g}"]
+    assert shown["foresight's codes that are others"] == [f"{exact.codes:g}", f"{coarse.codes:g}"]
+    assert shown["largest error of any action"] == [f"{exact.action:g} rad or m"]
+    assert shown["95th percentile of an action's error"] == [f"{exact.usual:g}", f"{coarse.usual:g}"]
+    assert shown["largest error of a joint"] == [f"{exact.largest:g}", f"{coarse.largest:g}"]
+    assert all(f"{name}" in document for name in ("allow_unchecked_engine", RECORD_FILE, CHECK_FILE))
+
+
 def test_figures_of_a_comparison_are_the_worst_over_all_observations() -> None:
     ones, logits = torch.ones(1, 4), torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
     plain = Comparison()
