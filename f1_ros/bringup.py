@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from f1_ros.engine.config import everywhere
 from f1_ros.errors import BringUpError
 from f1_ros.paths import share_dir
 from f1_ros.processes import RESTARTS, BringUp, OnExit, Parameter, ProcessSpec
@@ -262,7 +263,7 @@ def _perception(options: FrankaOptions, policy_dir: Path, clock: dict[str, Param
     common = {**clock, "policy": str(policy_dir)}
     observation: dict[str, Parameter] = {"profile": options.profile, "cameras": options.cameras}
     policy: dict[str, Parameter] = {
-        "engine": str(Path(options.engine).absolute()) if Path(options.engine).exists() else options.engine,
+        "engine": everywhere(options.engine),
         "allow_unchecked_engine": options.allow_unchecked_engine,
         "seed": options.seed,
         "instruction": options.instruction,

@@ -23,7 +23,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="CONFIG",
         help="a name in config/engines, or a YAML file like those (default onnxruntime)",
     )
-    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory to make")
+    build.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="directory to make; an engine there is replaced"
+    )
     build.set_defaults(run=_build)
     engine_check.add_commands(commands)
     engine_plan.add_commands(commands)
@@ -64,7 +66,8 @@ def _build(args: argparse.Namespace) -> int:
     def progress(what: str, done: int, total: int) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {done} of {total} stages  {what}", file=sys.stderr, flush=True)
 
-    manifest = build_engine(args.policy, load_engine_config(args.engine), args.out, progress=progress)
+    config = load_engine_config(args.engine)
+    manifest = build_engine(args.policy, config, args.out, replace=True, progress=progress)
     size = sum(path.stat().st_size for path in args.out.iterdir())
     print(f"{args.out}: {len(manifest.stages)} stages of policy '{manifest.policy}', {size / 2**20:.1f} MiB")
     return 0

@@ -60,6 +60,17 @@ class EngineConfig:
         return self.stages.get(kind, self.precision)
 
 
+def named_engines() -> dict[str, Path]:
+    """The files of config/engines by name."""
+    return {file.stem: file for file in sorted((share_dir() / "config" / "engines").glob("*.yaml"))}
+
+
+def everywhere(engine: str) -> str:
+    """The same engine for a process in another folder: a name as it is, a path made absolute."""
+    path = Path(engine).expanduser()
+    return engine if engine in named_engines() or not path.exists() else str(path.absolute())
+
+
 def choose_engine(engine: str) -> EngineConfig | Path:
     """What `--engine` or a node's parameter `engine` names: a configuration, or a compiled engine's directory.
 
@@ -70,7 +81,7 @@ def choose_engine(engine: str) -> EngineConfig | Path:
         ConfigError: if there is none, or it is wrong.
     """
     path = Path(engine).expanduser()
-    known = {file.stem: file for file in sorted((share_dir() / "config" / "engines").glob("*.yaml"))}
+    known = named_engines()
     if engine in known:
         return load_yaml(known[engine], EngineConfig)
     if path.is_dir():

@@ -22,7 +22,7 @@ import torch
 
 from f1_ros.engine.config import EngineConfig
 from f1_ros.engine.layout import Layout, Signature
-from f1_ros.engine.manifest import EngineManifest, code_hash, model_hashes, sha256
+from f1_ros.engine.manifest import MANIFEST_FILE, EngineManifest, code_hash, model_hashes, sha256
 from f1_ros.engine.policy import POLICY_FILE, load_policy_file
 from f1_ros.engine.policy_engine import policy_layout
 from f1_ros.engine.stages import Stage, make_stages
@@ -61,6 +61,7 @@ def build_engine(
     out: Path,
     *,
     layout: Layout | None = None,
+    replace: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> EngineManifest:
     """Compile a policy's network into a directory of its own.
@@ -70,17 +71,18 @@ def build_engine(
         config: backend and precision.
         out: the directory to make. It appears whole or not at all.
         layout: images, words and foresight; None: the policy's own.
+        replace: put it in the place of an engine that is there.
         progress: told of each stage.
 
     Raises:
-        ConfigError: if `out` exists, or there is nothing to build for the backend.
+        ConfigError: if `out` exists and is not to be replaced, or is no engine; or nothing is to be built.
         CheckpointError: if the policy cannot be loaded whole.
         EngineError: if a stage cannot be exported, or a package is missing.
     """
     if config.backend == "torch":
         raise ConfigError("Engine torch needs no build.", remedy="Run the policy with it, or choose another engine.")
-    if out.exists():
-        raise ConfigError(f"{out} is there already.", remedy="Remove it, or give another --out.")
+    if out.exists() and not (replace and (out / MANIFEST_FILE).is_file()):
+        raise ConfigError(f"{out} is there already, and no engine.", remedy="Remove it, or give another --out.")
     network = load_policy_network(policy_dir).requires_grad_(False)
     name, robot = policy_dir.absolute().name, ""
     if layout is None or (policy_dir / POLICY_FILE).is_file():
@@ -113,7 +115,7 @@ def build_engine(
         for path in beside.iterdir():
             with path.open("rb") as written:
                 os.fsync(written.fileno())
-        _publish(beside, out)
+        _publish(beside, out, replace)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return manifest
@@ -254,10 +256,15 @@ class _SharedWeights:
         return self._places[key]
 
 
-def _publish(beside: Path, out: Path) -> None:
+def _publish(beside: Path, out: Path, replace: bool) -> None:
     """Move the finished directory to its place; if another process was first, its directory stays."""
+    before = beside.with_suffix(".before")
     try:
+        if replace and out.exists():
+            out.rename(before)
         beside.rename(out)
     except OSError as error:
         if not out.is_dir():
             raise EngineError(f"{out} cannot be made: {error}.", remedy="Give a folder that can be written.") from error
+    finally:
+        shutil.rmtree(before, ignore_errors=True)

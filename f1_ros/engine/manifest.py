@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -77,7 +78,8 @@ class EngineManifest:
 
 def rebuild_command(policy_dir: Path | str, folder: Path, engine: str = "CONFIG") -> str:
     """The command that makes an engine's directory anew, for messages."""
-    return f"rm -r {folder} && f1-ros engine build --policy {policy_dir} --engine {engine} --out {folder}"
+    command = ["f1-ros", "engine", "build", "--policy", str(policy_dir), "--engine", engine, "--out", str(folder)]
+    return shlex.join(command)
 
 
 def load_manifest(folder: Path, rebuild: str) -> EngineManifest:

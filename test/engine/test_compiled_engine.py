@@ -184,10 +184,20 @@ def test_a_build_that_fails_leaves_nothing(policy_dir: Path, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_there_is_not_overwritten(policy_dir: Path, tmp_path: Path) -> None:
-    (tmp_path / "engine").mkdir()
-    with pytest.raises(ConfigError, match="is there already"):
-        build_engine(policy_dir, EngineConfig(backend="onnxruntime"), tmp_path / "engine")
+def test_what_is_no_engine_is_not_replaced(policy_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(ConfigError, match="is there already, and no engine"):
+        build_engine(policy_dir, EngineConfig(backend="onnxruntime"), tmp_path / "photos", replace=True)
+
+
+def test_an_engine_is_replaced_by_the_command_that_its_refusal_names(policy_dir: Path, copied: Path) -> None:
+    truncate(copied / "flow.onnx")
+    with pytest.raises(EngineError, match=r"flow\.onnx") as raised:
+        open_engine(policy_dir, str(copied))
+    words = raised.value.remedy.removeprefix("Build it anew: f1-ros ").removesuffix(".").split()
+    assert main(["onnxruntime" if word == "CONFIG" else word for word in words]) == 0
+    load_manifest(copied, "")
+    assert [path.name for path in copied.parent.iterdir()] == ["engine"]
 
 
 def test_the_manifest_says_what_the_engine_is_of(policy_dir: Path, compiled_dir: Path) -> None:

@@ -87,8 +87,9 @@ def test_a_chunk_says_what_it_was_computed_from_and_when_its_steps_are_due(ros) 
     assert to_ns(foresights[0].target_stamp) - to_ns(foresights[0].header.stamp) == 300_000_000
     assert (pictures[0].encoding, pictures[0].width, pictures[0].data[0]) == ("rgb8", 8, 4)
     ros.until(lambda: bench.said("Chunks go out"), "the inference on /diagnostics")
-    values = {pair.key for pair in bench.said("Chunks go out")[-1].values}
-    assert {"flow [ms]", "total [ms]", "model latency p50 [ms]", "age of chunk [ms]"} <= values
+    values = {pair.key: pair.value for pair in bench.said("Chunks go out")[-1].values}
+    assert {"flow [ms]", "total [ms]", "model latency p50 [ms]", "age of chunk [ms]"} <= values.keys()
+    assert values["engine"] == "torch fp32"
     assert ros.stop(bench.process) == 0
 
 
@@ -250,6 +251,7 @@ def test_an_unchecked_engine_that_is_allowed_is_named_on_diagnostics(ros) -> Non
     [
         ({"continuity": "smooth"}, "'smooth' is none of auto, trained, guided, plain"),
         ({"continuity": "trained", "policy": "/untrained"}, "not trained to plan from a committed prefix"),
+        ({"continuity": "guided", "engine": "onnxruntime"}, "Guidance takes gradients, and engine onnxruntime"),
     ],
 )
 def test_a_continuity_that_cannot_be_ends_the_process_and_says_why(ros, parameters, says) -> None:
