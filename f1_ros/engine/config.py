@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from f1_ros.config import load_yaml
 from f1_ros.errors import ConfigError
@@ -12,7 +12,8 @@ from f1_ros.paths import share_dir
 
 Backend = Literal["torch", "onnxruntime"]
 Precision = Literal["fp32", "int8"]
-STAGES = ("image_tower", "history_encoder", "language", "prefix", "foresight", "flow", "decoder")
+Stage = Literal["image_tower", "history_encoder", "language", "prefix", "foresight", "flow", "decoder"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 """What precision can be chosen for; "foresight" is all of its scales."""
 
 
