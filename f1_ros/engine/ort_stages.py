@@ -15,7 +15,7 @@ from f1_ros.engine.export import TOOLS
 from f1_ros.engine.layout import Layout, Port
 from f1_ros.engine.manifest import EngineManifest, rebuild_command
 from f1_ros.engine.protocol import EngineInfo
-from f1_ros.errors import EngineError
+from f1_ros.errors import EngineError, EngineFailedError
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -134,7 +134,7 @@ class _Bound:
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:  # its exceptions have no common base but Exception
-            raise EngineError(
+            raise EngineFailedError(
                 f"Stage {self._name} failed: {error}.", remedy="Restart the engine; see the log if it fails again."
             ) from error
         return self._outputs

@@ -22,7 +22,7 @@ from f1_ros.engine.layout import Layout, StageRunner
 from f1_ros.engine.policy import STATS_FILE, PolicyFile
 from f1_ros.engine.protocol import Array, EngineInfo, Foresight, ForesightUse, InferenceResult, PolicySpec, Running
 from f1_ros.engine.staged import StagedNetwork
-from f1_ros.errors import CheckpointError, ConfigError, EngineError
+from f1_ros.errors import CheckpointError, ConfigError, EngineFailedError
 from f1_ros.model.config import F1Config
 from f1_ros.model.flow import integrate
 from f1_ros.model.guided import guided, soft_mask
@@ -245,7 +245,7 @@ class PolicyEngine:
             actions = self._file.from_network(self._action_stats.denormalise(x[0].double().numpy()), observation.state)
             actions[: len(ahead)] = ahead
             if not np.isfinite(actions).all():
-                raise EngineError(
+                raise EngineFailedError(
                     "The policy's actions hold NaN or infinity.",
                     remedy="Check the checkpoint's statistics (stats.json) against this robot's state.",
                 )
