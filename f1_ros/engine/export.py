@@ -278,6 +278,8 @@ def _publish(beside: Path, out: Path, replace: bool) -> None:
             out.rename(before)
         beside.rename(out)
     except OSError as error:
+        if before.is_dir() and not out.exists():
+            before.rename(out)
         if not out.is_dir():
             raise EngineError(f"{out} cannot be made: {error}.", remedy="Give a folder that can be written.") from error
     finally:
