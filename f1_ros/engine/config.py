@@ -23,7 +23,7 @@ class EngineConfig:
 
     Attributes:
         backend: torch: eager, needs no build; onnxruntime: each stage compiled.
-        precision: of the stages: fp32, or int8: dynamic quantisation of the matrix products, onnxruntime only.
+        precision: of the stages: fp32, or int8: dynamic quantisation of the layers' products, onnxruntime only.
         stages: precision of single stages, by name (`STAGES`), where it is another.
         flow_steps: Euler steps of the flow; 0: as the network was trained.
         threads: CPU threads.

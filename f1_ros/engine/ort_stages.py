@@ -16,7 +16,7 @@ from f1_ros.engine.gate_record import objection
 from f1_ros.engine.layout import Layout, Port
 from f1_ros.engine.manifest import EngineManifest, rebuild_command
 from f1_ros.engine.protocol import EngineInfo
-from f1_ros.errors import EngineError
+from f1_ros.errors import EngineError, EngineFailedError
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -137,17 +137,19 @@ class _Bound:
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:  # its exceptions have no common base but Exception
-            raise EngineError(
+            raise EngineFailedError(
                 f"Stage {self._name} failed: {error}.", remedy="Restart the engine; see the log if it fails again."
             ) from error
         return self._outputs
 
 
 def quantise(model: onnx_ir.Model, folder: Path) -> onnx_ir.Model:
-    """Dynamic quantisation of a stage's matrix products: int8 weights, 8 bits of activations scaled at run time.
+    """Dynamic quantisation of the layers' matrix products: int8 weights, 8 bits of activations scaled at run time.
+
+    What leads into and out of the layers (state, actions, logits) stays float32: it is small, and most sensitive.
 
     Args:
-        model: the stage in float32.
+        model: the stage in float32, its nodes named after their modules.
         folder: for files in between; removed again.
 
     Raises:
@@ -167,6 +169,7 @@ def quantise(model: onnx_ir.Model, folder: Path) -> onnx_ir.Model:
             wide,
             narrow,
             op_types_to_quantize=["MatMul", "Gemm"],
+            nodes_to_quantize=[node.name for node in model.graph if ".layers." in (node.name or "")],
             per_channel=True,
             weight_type=QuantType.QInt8,
             use_external_data_format=True,

@@ -22,7 +22,7 @@ from f1_ros.engine.layout import Layout, StageRunner
 from f1_ros.engine.policy import STATS_FILE, PolicyFile
 from f1_ros.engine.protocol import Array, EngineInfo, Foresight, ForesightUse, InferenceResult, PolicySpec, Running
 from f1_ros.engine.staged import StagedNetwork
-from f1_ros.errors import CheckpointError, ConfigError, EngineError
+from f1_ros.errors import CheckpointError, ConfigError, EngineFailedError
 from f1_ros.model.config import F1Config
 from f1_ros.model.flow import integrate
 from f1_ros.model.guided import guided, soft_mask
@@ -190,7 +190,7 @@ class PolicyEngine:
         """(1, T, L - 1, C) VAR inputs of the history frames, from the cache where they are known."""
 
         def encode(index: int) -> Tensor:
-            frame = torch.from_numpy(observation.history[index : index + 1]).float().div_(127.5).sub_(1.0)
+            frame = torch.from_numpy(observation.history[[index]]).float().div_(127.5).sub_(1.0)
             return self._network.encode(frame)[1][0]
 
         return self._frames.get(observation.history_stamps_ns, encode)
@@ -245,7 +245,7 @@ class PolicyEngine:
             actions = self._file.from_network(self._action_stats.denormalise(x[0].double().numpy()), observation.state)
             actions[: len(ahead)] = ahead
             if not np.isfinite(actions).all():
-                raise EngineError(
+                raise EngineFailedError(
                     "The policy's actions hold NaN or infinity.",
                     remedy="Check the checkpoint's statistics (stats.json) against this robot's state.",
                 )

@@ -217,8 +217,9 @@ class Engine(Protocol):
                 horizon-aware schedule. Not with guidance.
 
         Raises:
-            EngineError: if the observation or the running plan does not fit `spec`, the policy was not trained for
-                what is asked, or the output is not finite.
+            EngineError: if the observation or the running plan does not fit `spec`, or the policy was not trained for
+                what is asked.
+            EngineFailedError: if the output is not finite, or the engine fails otherwise.
         """
         ...
 

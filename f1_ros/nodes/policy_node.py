@@ -28,7 +28,7 @@ from f1_ros.engine import open_engine
 from f1_ros.engine.continuity import CONTINUITIES, check_continuity
 from f1_ros.engine.gate_record import refuse_unchecked
 from f1_ros.engine.protocol import Engine
-from f1_ros.errors import ConfigError, F1Error, ObservationError
+from f1_ros.errors import ConfigError, EngineFailedError, F1Error, ObservationError
 from f1_ros.nodes.conversions import chunk_to_msg, foresight_to_msg, image_to_msg, observation_from_msg, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.inference import Answer, InferenceThread, Picture, Settings
@@ -43,6 +43,9 @@ SILENCE_S = 1.0
 STATUS_S = 0.5
 """The action node's last word on the mode holds for this long: five times its period."""
 WATCH_PERIOD_S = 0.5
+STUCK_S = 10.0
+"""When an inference has not ended for so long, or the engine has given nothing but failures, the process ends, and
+whoever started it starts it anew: what a lost device or memory has broken does not mend itself."""
 STOP_S = 1.0
 """How long the end of the node waits for the inference under way, s."""
 
@@ -309,7 +312,12 @@ class PolicyNode(ManagedNode):
         self._say("inference", Level.ERROR, str(error))
 
     def _watch(self) -> None:
-        """Say so when nothing arrives, or nothing that can be used."""
+        """Say so when nothing arrives, or nothing that can be used. End the process when the engine is stuck."""
+        if self._thread is not None and self._thread.stuck_s() > STUCK_S:
+            raise EngineFailedError(
+                f"Nothing comes from the engine for {STUCK_S:.0f} s.",
+                remedy="See the log; the process is started anew.",
+            )
         now_s = time.monotonic()
         silent_s = now_s - self._arrived_s
         if self._refusal is not None and now_s - self._refusal[0] < SILENCE_S:

@@ -213,6 +213,12 @@ def test_an_engine_that_is_built_on_first_use_is_checked_at_once_if_the_policy_b
     opening.open_policy_engine(policy, "onnxruntime", 0, "own", said.append)
     assert len(said) == before  # neither built nor checked again
 
+    shutil.rmtree(tmp_path / "cache")
+    (policy / CHECK_FILE).write_bytes(b"damaged")
+    engine = opening.open_policy_engine(policy, "onnxruntime", 0, "own", said.append)
+    assert "not checked" in engine.info.objection
+    assert "It cannot be checked" in said[-1]
+
 
 def test_the_torch_engine_needs_no_record(policy_dir: Path) -> None:
     refuse_unchecked(open_engine(policy_dir, "torch").info, policy_dir)

@@ -1,12 +1,14 @@
 """A policy node whose engine's answers are known beforehand: run as a process by test_policy_node.py.
 
 The first joint's action is the first joint's state, but for the committed prefix; the gripper's shows the inference's
-seed. The instruction says how to behave: "slow", "break" (as an engine does), "crash" (as a bug does), "not a number".
+seed. The instruction says how to behave: "slow", "break" (as an engine does), "crash" (as a bug does), "hang", "not a
+number".
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -60,6 +62,8 @@ class EchoEngine:
             raise EngineError("The engine is broken.", remedy="Mend it.")
         if instruction == "crash":
             raise KeyError("a bug")
+        if instruction == "hang":
+            threading.Event().wait()
         actions = np.tile([observation.state[0], seed / 2**66], (SPEC.chunk_size, 1))
         if running is not None:
             actions[: running.committed] = running.actions[: running.committed]

@@ -209,6 +209,15 @@ def test_an_engine_that_fails_gives_no_chunk_and_says_so_until_it_works_again(ro
     assert ros.log(bench.process).count(says) <= 3  # said once, not at the rate of the observations
 
 
+@pytest.mark.parametrize("instruction", ["hang", "crash"])
+def test_an_engine_that_gives_nothing_for_ten_seconds_ends_its_process_for_a_new_start(ros, instruction: str) -> None:
+    bench = Bench(ros, instruction=instruction).ready()
+    ros.until(lambda: bench.process.poll() is not None, "the process ends", meanwhile=bench.resend)
+    assert bench.process.returncode == 1  # after which the supervisor starts it again, up to five times
+    assert "Nothing comes from the engine for 10 s" in ros.log(bench.process)
+    assert not bench.chunks
+
+
 def test_observations_that_are_old_malformed_or_of_another_robot_give_no_chunk(ros) -> None:
     bench = Bench(ros).ready()
     old = bench.now_ns() - 1_000_000_000
