@@ -123,9 +123,9 @@ def test_actions_that_are_not_finite_never_come_out(policy_dir: Path, observatio
         open_engine(folder).infer(observation, "pick", seed=0)
 
 
-def test_an_unknown_backend_is_refused(policy_dir: Path) -> None:
+def test_an_unknown_engine_is_refused(policy_dir: Path) -> None:
     with pytest.raises(ConfigError, match="abacus"):
-        open_engine(policy_dir, backend="abacus")
+        open_engine(policy_dir, "abacus")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,107 @@
+"""What is to run a policy: `config/engines/*.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from f1_ros.config import load_yaml
+from f1_ros.errors import ConfigError
+from f1_ros.paths import share_dir
+
+Backend = Literal["torch", "onnxruntime"]
+Precision = Literal["fp32", "int8"]
+Stage = Literal["image_tower", "history_encoder", "language", "prefix", "foresight", "flow", "decoder"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+"""What precision can be chosen for; "foresight" is all of its scales."""
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How a policy is run.
+
+    Attributes:
+        backend: torch: eager, needs no build; onnxruntime: each stage compiled.
+        precision: of the stages: fp32, or int8: dynamic quantisation of the layers' products, onnxruntime only.
+        stages: precision of single stages, by name (`STAGES`), where it is another.
+        flow_steps: Euler steps of the flow; 0: as the network was trained.
+        threads: CPU threads.
+        device: cpu, or cuda with a package of ONNX Runtime that has it.
+
+    Raises:
+        ConfigError: if something does not go together.
+    """
+
+    backend: Backend = "torch"
+    precision: Precision = "fp32"
+    stages: dict[str, Precision] = field(default_factory=dict)
+    flow_steps: int = 0
+    threads: int = 1
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.stages) - set(STAGES))
+        if unknown:
+            raise ConfigError(f"stages: {', '.join(unknown)} is no stage.", remedy=f"Known are: {', '.join(STAGES)}.")
+        if self.backend == "torch" and {self.precision, *self.stages.values()} != {"fp32"}:
+            raise ConfigError(
+                "backend torch runs in fp32 alone.", remedy="Choose backend onnxruntime, or leave it out."
+            )
+        if self.backend == "torch" and self.device != "cpu":
+            raise ConfigError("backend torch runs on the CPU alone.", remedy="Choose device cpu.")
+        if not 0 <= self.flow_steps <= 1000:
+            raise ConfigError(f"flow_steps is {self.flow_steps}.", remedy="Give 1 to 1000, or 0 for the network's own.")
+        if not 1 <= self.threads <= 256:
+            raise ConfigError(f"threads is {self.threads}.", remedy="Give 1 to 256.")
+
+    def precision_of(self, stage: str) -> Precision:
+        """Precision of a stage of `Layout.signatures`."""
+        kind = "foresight" if stage.startswith("foresight_") else stage
+        return self.stages.get(kind, self.precision)
+
+
+def named_engines() -> dict[str, Path]:
+    """The files of config/engines by name."""
+    return {file.stem: file for file in sorted((share_dir() / "config" / "engines").glob("*.yaml"))}
+
+
+def everywhere(engine: str) -> str:
+    """The same engine for a process in another folder: a name as it is, a path made absolute."""
+    path = Path(engine).expanduser()
+    return engine if engine in named_engines() or not path.exists() else str(path.absolute())
+
+
+def choose_engine(engine: str) -> EngineConfig | Path:
+    """What `--engine` or a node's parameter `engine` names: a configuration, or a compiled engine's directory.
+
+    Args:
+        engine: a name in config/engines, a YAML file like those, or a directory that `f1-ros engine build` made.
+
+    Raises:
+        ConfigError: if there is none, or it is wrong.
+    """
+    path = Path(engine).expanduser()
+    known = named_engines()
+    if engine in known:
+        return load_yaml(known[engine], EngineConfig)
+    if path.is_dir():
+        return path.absolute()
+    if path.suffix in (".yaml", ".yml"):
+        return load_yaml(path, EngineConfig)
+    raise ConfigError(
+        f"Engine '{engine}' is unknown.",
+        remedy=f"Give one of {', '.join(known)}, a YAML file, or a directory that `f1-ros engine build` made.",
+    )
+
+
+def load_engine_config(engine: str) -> EngineConfig:
+    """The configuration of a name in config/engines, or of a YAML file.
+
+    Raises:
+        ConfigError: if there is none, or it is wrong.
+    """
+    choice = choose_engine(engine)
+    if isinstance(choice, Path):
+        raise ConfigError(f"{engine} is a directory.", remedy="Give a name in config/engines, or a YAML file.")
+    return choice
