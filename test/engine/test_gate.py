@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -218,6 +220,27 @@ def test_an_engine_that_is_built_on_first_use_is_checked_at_once_if_the_policy_b
     engine = opening.open_policy_engine(policy, "onnxruntime", 0, "own", said.append)
     assert "not checked" in engine.info.objection
     assert "It cannot be checked" in said[-1]
+
+
+def test_a_gpu_is_told_by_name_and_driver_and_one_that_cannot_be_told_is_no_device(
+    policy_dir: Path,
+    engine: Path,
+    tmp_path: Path,
+    check: Callable[[Path], tuple[int, dict]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert gate_record.device_class("cpu").startswith(f"cpu {platform.machine()}")
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA Thor, 11.0, 580.00'\necho 'another'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert gate_record.device_class("cuda") == "cuda NVIDIA Thor, 11.0, 580.00"
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert "Thor, 11.0" not in gate_record.device_class("cuda")  # a Jetson's model, or unknown
+    folder = mutations.mutate(engine, tmp_path / "engine", "decoder", lambda graph: None)
+    monkeypatch.setattr(gate_record, "device_class", lambda device: "cuda unknown")
+    assert check(folder)[0] == 0
+    assert "does not say which GPU" in objection(folder, load_manifest(folder, ""))
 
 
 def test_the_torch_engine_needs_no_record(policy_dir: Path) -> None:
