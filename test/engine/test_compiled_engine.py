@@ -204,6 +204,13 @@ def test_a_build_that_is_broken_off_leaves_nothing(policy_dir: Path, tmp_path: P
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_place_that_cannot_be_written_is_refused(policy_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EngineError, match=r"cannot be written.*with room"):
+        build_engine(policy_dir, EngineConfig(backend="onnxruntime"), tmp_path / "file" / "engine")
+
+
+@pytest.mark.usefixtures("quick")
 def test_an_engine_is_replaced_by_the_command_that_its_refusal_names(policy_dir: Path, copied: Path) -> None:
     truncate(copied / "flow.onnx")
     with pytest.raises(EngineError, match=r"flow\.onnx") as raised:
