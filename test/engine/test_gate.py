@@ -277,6 +277,18 @@ def test_the_document_shows_the_bounds() -> None:
     assert all(f"{name}" in document for name in ("allow_unchecked_engine", RECORD_FILE, CHECK_FILE))
 
 
+def test_the_document_shows_what_was_measured() -> None:
+    root = Path(__file__).parents[2]
+    document = (root / "docs" / "engines.md").read_text()
+    for name, file in (("onnxruntime", "engine_check_fp32.json"), ("onnxruntime_int8", "engine_check_int8.json")):
+        report = json.loads((root / "bench" / "results" / file).read_text())
+        assert report["passed"]
+        whole, joints = report["whole"], [a for n, a in report["whole"]["actions"].items() if n != "gripper"]
+        usual, largest = (1e3 * max(action[key] for action in joints) for key in ("usual", "largest"))
+        codes = f"{whole['codes']:.1%} others".replace("%", " %") if whole["codes"] else "identical"
+        assert f"| `{name}` | {codes} | {usual:.2g} mrad | {largest:.2g} mrad |" in document
+
+
 def test_figures_of_a_comparison_are_the_worst_over_all_observations() -> None:
     ones, logits = torch.ones(1, 4), torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
     plain = Comparison()
