@@ -36,8 +36,9 @@ Array = NDArray[np.float64]
 BLEND_ACCELERATION = 5.0
 """Of a splice, as a part of the arm's. Well above it: the limiter keeps the limits. A gentle blend would last longer
 than the time between two chunks, and begun anew with each of them it would never bring the arm onto the plan."""
-# On leaving FAULT at rest the command starts from the measured joints if these are further away from it (rad).
-_REANCHOR = 0.05
+# On leaving FAULT, at rest for so long (ns) that the arm has come to where it was commanded, the command starts from
+# the measured joints if these are further away from it than this (rad).
+_REANCHOR, _SETTLED_NS = 0.05, 500_000_000
 # Time that goes back by more than this has been reset; by less, it has been corrected.
 _CLOCK_RESET_NS = 100_000_000
 # Chunks that arrive between two ticks; the newest observation wins, so older ones may fall out.
@@ -101,7 +102,7 @@ class Controller:
         self._counts: Counter[str] = Counter()
         self._anchored = False
         self._now_ns: int | None = None
-        self._mode_ns = 0
+        self._mode_ns = self._moved_ns = 0
         self._modes = ModeLog()
         self._first_command_of: int | None = None
         self._camera_to_command_ns = 0
@@ -273,6 +274,8 @@ class Controller:
         if step.refused:
             self._fault(Cause.NAN_COMMAND, f"the {self.mode.name.lower()} target is not finite")
         self._watch.stepped(step.by_lead, now_ns)
+        if step.velocity.any():
+            self._moved_ns = now_ns
         if self.mode is Mode.FAULT:
             reason, grippers = self._arbiter.detail, {}
         elif step.by_lead or step.by_workspace:
@@ -365,9 +368,9 @@ class Controller:
         elif self.mode.follows_device and not before.follows_device:
             self._leader.engage(self._limiter.position, self._limiter.velocity)
         elif before is Mode.FAULT and self._anchored:
-            # Of an arm that still brakes the measurement lags behind; one at rest elsewhere has been moved by others.
-            measured, at_rest = self._measured.position, not self._limiter.velocity.any()
-            if at_rest and np.abs(measured - self._limiter.position).max() > _REANCHOR:
+            # Of an arm that has just moved the measurement lags behind; one at rest elsewhere has been moved by others.
+            measured, settled = self._measured.position, now_ns - self._moved_ns > _SETTLED_NS
+            if settled and np.abs(measured - self._limiter.position).max() > _REANCHOR:
                 self._limiter.reset(measured)
 
     def _drop_pending(self) -> None:
@@ -385,7 +388,7 @@ class Controller:
         self._timeline.clear()
         self._drop_pending()
         self._anchored = False
-        self._mode_ns = 0
+        self._mode_ns = self._moved_ns = 0
         self._modes.restart(self.mode)
         for gate in self._gates.values():
             gate.forget()

@@ -145,7 +145,7 @@ def test_leaving_fault_starts_from_the_measured_arm_if_it_was_moved() -> None:
     rig.ask(Mode.FAULT)
     rig.stiffness = 0.0
     rig.arm = READY + 0.2
-    rig.tick(3)
+    rig.tick(60)
     assert rig.ask(Mode.HOLD).success
     assert rig.tick().position.tolist() == (READY + 0.2).tolist()
 
@@ -159,6 +159,21 @@ def test_leaving_fault_while_still_braking_goes_on_braking() -> None:
     assert np.abs(rig.arm - moving.position).max() > 0.05  # it lags by more than what is taken for having been moved
     rig.ask(Mode.FAULT)
     rig.tick(2)
+    assert rig.ask(Mode.HOLD).success
+    rig.tick(30)
+    assert_smooth(rig)
+
+
+def test_leaving_fault_while_the_arm_still_comes_to_where_it_was_commanded_does_not_jump() -> None:
+    rig = Rig(stiffness=0.05)
+    rig.start(Mode.POLICY)
+    rig.tick(15)
+    rig.chunk(rig.controller.commanded, speed=1.0)
+    rig.tick(40)
+    rig.ask(Mode.FAULT)
+    while rig.tick().velocity.any():
+        pass
+    assert np.abs(rig.arm - rig.controller.commanded).max() > 0.05
     assert rig.ask(Mode.HOLD).success
     rig.tick(30)
     assert_smooth(rig)
