@@ -71,6 +71,9 @@ class FrankaOptions:
     engine: str = _argument(
         "torch", "what runs the policy: a name in config/engines, a YAML file, or a directory of `f1-ros engine build`"
     )
+    allow_unchecked_engine: bool = _argument(
+        False, "take a compiled engine that `f1-ros engine check` has not passed on this kind of machine"
+    )
     instruction: str = _argument("", "what the policy is told to do; empty: the policy's own default")
     cameras: str = _argument("", "comma-separated cameras for the policy, in its order; empty: the policy's own")
     one_process: bool = _argument(
@@ -261,6 +264,7 @@ def _perception(options: FrankaOptions, policy_dir: Path, clock: dict[str, Param
     observation: dict[str, Parameter] = {"profile": options.profile, "cameras": options.cameras}
     policy: dict[str, Parameter] = {
         "engine": everywhere(options.engine),
+        "allow_unchecked_engine": options.allow_unchecked_engine,
         "seed": options.seed,
         "instruction": options.instruction,
     }

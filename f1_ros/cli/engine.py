@@ -1,4 +1,4 @@
-"""`f1-ros engine`: compile a policy for the machine that runs it."""
+"""`f1-ros engine`: plan an engine, compile a policy for the machine that runs it, check it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+from f1_ros.cli import engine_check, engine_plan
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the `engine` group."""
-    group = subparsers.add_parser("engine", help="compile a policy")
+    group = subparsers.add_parser("engine", help="plan, compile and check what runs a policy")
     commands = group.add_subparsers(metavar="COMMAND", required=True)
 
     build = commands.add_parser("build", help="compile a policy into a directory, for --engine DIR of other commands")
@@ -25,6 +27,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--out", type=Path, required=True, metavar="DIR", help="directory to make; an engine there is replaced"
     )
     build.set_defaults(run=_build)
+    engine_check.add_commands(commands)
+    engine_plan.add_commands(commands)
 
 
 def add_choice(parser: argparse.ArgumentParser, default: str) -> None:

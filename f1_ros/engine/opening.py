@@ -17,6 +17,7 @@ from pathlib import Path
 
 from f1_ros.engine.config import EngineConfig, choose_engine, load_engine_config
 from f1_ros.engine.export import build_engine, tool_versions
+from f1_ros.engine.gate_record import FAILED, objection
 from f1_ros.engine.layout import Layout, StageRunner
 from f1_ros.engine.manifest import (
     EngineManifest,
@@ -29,6 +30,7 @@ from f1_ros.engine.manifest import (
 from f1_ros.engine.policy import PolicyFile, load_policy_file
 from f1_ros.engine.policy_engine import PolicyEngine, policy_layout
 from f1_ros.engine.protocol import ForesightUse
+from f1_ros.engine.recorded import CHECK_FILE
 from f1_ros.engine.stages import TorchStages
 from f1_ros.errors import EngineError
 from f1_ros.model.checkpoint import load_policy_network, read_config
@@ -97,6 +99,8 @@ def cache_dir() -> Path:
 def cached_engine(policy_dir: Path, engine: str, say: Say) -> tuple[Path, EngineManifest]:
     """The compiled engine of a configuration in the user's cache; built if it is not there or is damaged.
 
+    An engine that was never checked on this kind of machine is, if the policy brings observations along.
+
     Args:
         policy_dir: the policy.
         engine: name or YAML file of the configuration.
@@ -107,18 +111,35 @@ def cached_engine(policy_dir: Path, engine: str, say: Say) -> tuple[Path, Engine
     """
     config = load_engine_config(engine)
     folder = cache_dir() / f"{load_policy_file(policy_dir).spec.name}-{_key(policy_dir, config)}"
+    manifest = None
     if folder.exists():
         try:
-            return folder, load_manifest(folder, "it is built anew")
+            manifest = load_manifest(folder, "it is built anew")
         except EngineError as error:
             say(f"{error.problem} It is built anew.")
             shutil.rmtree(folder)
-    say(f"Building engine {engine} of {policy_dir} into {folder}: about a minute, once.")
+    if manifest is None:
+        say(f"Building engine {engine} of {policy_dir} into {folder}: about a minute, once.")
 
-    def progress(what: str, done: int, total: int) -> None:
-        say(f"Building engine {engine}: {done} of {total} stages, {what}.")
+        def progress(what: str, done: int, total: int) -> None:
+            say(f"Building engine {engine}: {done} of {total} stages, {what}.")
 
-    return folder, build_engine(policy_dir, config, folder, progress=progress)
+        manifest = build_engine(policy_dir, config, folder, progress=progress)
+    _check(policy_dir, folder, manifest, say)
+    return folder, manifest
+
+
+def _check(policy_dir: Path, folder: Path, manifest: EngineManifest, say: Say) -> None:
+    """Run the gate on an engine that has no record for this machine, if the policy has observations for it."""
+    from f1_ros.engine.checking import check_engine, shipped_observations
+
+    reason = objection(folder, manifest)
+    if not reason or reason.startswith(FAILED) or not (policy_dir / CHECK_FILE).is_file():
+        return
+    say(f"Checking the engine against PyTorch, since {reason}.")
+    recorded, data = shipped_observations(policy_dir)
+    record = check_engine(policy_dir, folder, manifest, recorded, data)
+    say("It passed." if record.passed else f"{folder} is out of bounds: {', '.join(record.failed)}.")
 
 
 def _key(policy_dir: Path, config: EngineConfig) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from f1_ros.engine.export import TOOLS
+from f1_ros.engine.gate_record import objection
 from f1_ros.engine.layout import Layout, Port
 from f1_ros.engine.manifest import EngineManifest, rebuild_command
 from f1_ros.engine.protocol import EngineInfo
@@ -64,7 +65,9 @@ class OrtStages:
                 remedy=f"Install that version, or build it anew: {rebuild_command(manifest.source, folder)}.",
             )
         precisions = sorted(set(manifest.precision.values()))
-        self._info = EngineInfo("onnxruntime", "+".join(precisions), directory=str(folder))
+        self._info = EngineInfo(
+            "onnxruntime", "+".join(precisions), directory=str(folder), objection=objection(folder, manifest)
+        )
         providers = ["CPUExecutionProvider"]
         if manifest.config.device == "cuda":
             if "CUDAExecutionProvider" not in runtime.get_available_providers():

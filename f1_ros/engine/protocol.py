@@ -166,12 +166,14 @@ class EngineInfo:
         precision: of the stages: fp32, or what each of them has where they differ.
         guides: whether it can guide the flow towards a running plan, which takes gradients.
         directory: of a compiled engine; empty for one that needs none.
+        objection: why it may not drive a robot (`f1-ros engine check`); empty if nothing speaks against it.
     """
 
     backend: str
     precision: str = "fp32"
     guides: bool = False
     directory: str = ""
+    objection: str = ""
 
     def __str__(self) -> str:
         return f"{self.backend} {self.precision}"

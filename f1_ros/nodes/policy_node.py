@@ -26,6 +26,7 @@ from sensor_msgs.msg import Image
 
 from f1_ros.engine import open_engine
 from f1_ros.engine.continuity import CONTINUITIES, check_continuity
+from f1_ros.engine.gate_record import refuse_unchecked
 from f1_ros.engine.protocol import Engine
 from f1_ros.errors import ConfigError, EngineFailedError, F1Error, ObservationError
 from f1_ros.nodes.conversions import chunk_to_msg, foresight_to_msg, image_to_msg, observation_from_msg, to_ns
@@ -55,6 +56,11 @@ PARAMETERS = (
         "engine",
         "torch",
         "What runs the policy: a name in config/engines, a YAML file, or a directory of `f1-ros engine build`.",
+    ),
+    NodeParameter(
+        "allow_unchecked_engine",
+        False,
+        "Take a compiled engine without a passing record of `f1-ros engine check`; `/diagnostics` says so.",
     ),
     NodeParameter("threads", 0, "CPU threads of the engine; 0: as its configuration says.", lower=0, upper=64),
     NodeParameter(
@@ -137,6 +143,8 @@ class PolicyNode(ManagedNode):
         folder, began_s = policy_dir(self.value("policy")), time.monotonic()
         say = self.get_logger().info
         self._engine = self._open_engine(folder, self.value("engine"), self.value("threads"), say=say)
+        if not self.value("allow_unchecked_engine"):
+            refuse_unchecked(self._engine.info, folder)
         spec = self._engine.spec
         check_continuity(spec, self.value("continuity"), self._engine.info)
         self._read_settings()
@@ -276,7 +284,11 @@ class PolicyNode(ManagedNode):
             )
         age_ms = (self._now_ns() - answer.chunk.stamp_ns) / 1e6
         stages = {f"{stage} [ms]": figure for stage, figure in answer.stage_ms.items()}
-        self._say("inference", Level.OK, "Chunks go out.", {"age of chunk [ms]": age_ms, **stages})
+        level, message = Level.OK, "Chunks go out."
+        objection = self._loaded().info.objection
+        if objection:
+            level, message = Level.WARN, f"Chunks go out, and allow_unchecked_engine is set: {objection}."
+        self._say("inference", level, message, {"age of chunk [ms]": age_ms, **stages})
 
     @staticmethod
     def _trace_inference(trace: Trace, answer: Answer) -> None:

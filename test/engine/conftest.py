@@ -1,8 +1,9 @@
-"""An untrained policy directory, and an observation that fits it."""
+"""An untrained policy directory, and an observation that fits it; lets the tests of this folder share `mutations`."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
 from f1_ros.observe.observation import Observation
 from f1_ros.train.export import write_policy
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 NAMES = (*(f"fr3_joint{i}" for i in range(1, 8)), "gripper")
 STATS = {"mode": "mean_std", "mean": [0.0] * 8, "std": [1.0] * 8}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from f1_msgs.msg import ActionChunk, ControlStatus, Foresight, Observation
 from f1_msgs.srv import SetInstruction
 from lifecycle_msgs.msg import Transition
@@ -234,6 +234,25 @@ def test_a_policy_that_cannot_be_loaded_ends_its_process_and_says_which_file(ros
     assert bench.process.returncode == 2
     assert "model.safetensors is missing" in ros.log(bench.process)
     assert "Traceback" not in ros.log(bench.process)
+
+
+def test_an_engine_without_a_passing_check_is_refused_with_the_command_that_makes_one(ros) -> None:
+    bench = Bench(ros, engine="unchecked")
+    ros.until(lambda: bench.process.poll() is not None, "the process ends")
+    assert bench.process.returncode == 2
+    log = ros.log(bench.process)
+    assert "may not drive a robot: it was not checked against PyTorch" in log
+    assert "f1-ros engine check /engine --policy" in log
+    assert "Traceback" not in log
+
+
+def test_an_unchecked_engine_that_is_allowed_is_named_on_diagnostics(ros) -> None:
+    bench = Bench(ros, engine="unchecked", allow_unchecked_engine=True).ready()
+    bench.answer(joint=0.25)
+    ros.until(lambda: bench.said("allow_unchecked_engine is set"), "the warning", meanwhile=bench.resend)
+    status = bench.said("allow_unchecked_engine is set")[-1]
+    assert status.level == DiagnosticStatus.WARN
+    assert "it was not checked against PyTorch" in status.message
 
 
 @pytest.mark.parametrize(
