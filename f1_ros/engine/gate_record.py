@@ -17,6 +17,7 @@ from typing import Any
 
 from f1_ros.config import load_yaml
 from f1_ros.engine.bounds import BOUNDS, Bounds
+from f1_ros.engine.config import Backend
 from f1_ros.engine.gate import StageCheck, Verdict, WholeCheck
 from f1_ros.engine.manifest import MANIFEST_FILE, EngineManifest, sha256
 from f1_ros.engine.protocol import EngineInfo
@@ -24,7 +25,11 @@ from f1_ros.errors import ConfigError, EngineError
 
 RECORD_FILE = "check.json"
 FAILED = "it did not pass its check"
-_RUNTIMES = ("onnxruntime",)
+_RUNTIMES: dict[Backend, tuple[str, ...]] = {
+    "torch": (),
+    "onnxruntime": ("onnxruntime",),
+    "tensorrt_rtx": ("tensorrt-rtx",),
+}
 """Packages whose version decides what a stage computes once it is built."""
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16")
 """What of a CPU chooses between kernels that round differently."""
@@ -95,7 +100,7 @@ def make_record(folder: Path, manifest: EngineManifest, verdict: Verdict, robot:
         config=hashlib.sha256(config.encode()).hexdigest(),
         robot=robot,
         device=device_class(manifest.config.device),
-        versions=runtime_versions(),
+        versions=runtime_versions(manifest.config.backend),
         observations=verdict.observations,
         data=data,
         bounds={precision: bounds for precision, bounds in BOUNDS.items() if precision in precisions},
@@ -128,7 +133,7 @@ def objection(folder: Path, manifest: EngineManifest) -> str:
         return "its check is of another build"
     if record.device != device_class(manifest.config.device):
         return f"it was checked on '{record.device}', this is '{device_class(manifest.config.device)}'"
-    if record.versions != runtime_versions():
+    if record.versions != runtime_versions(manifest.config.backend):
         versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
         return f"it was checked with {versions}"
     return "" if record.passed else f"{FAILED}: {', '.join(record.failed)}"
@@ -160,12 +165,12 @@ def device_class(device: str) -> str:
     return " ".join(["cpu", platform.machine(), *(flag for flag in _CPU_FLAGS if flag in _cpu_flags())])
 
 
-def runtime_versions() -> dict[str, str]:
+def runtime_versions(backend: Backend) -> dict[str, str]:
     """Versions of `_RUNTIMES`."""
     from importlib import metadata
 
     found = {}
-    for package in _RUNTIMES:
+    for package in _RUNTIMES[backend]:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
