@@ -64,9 +64,9 @@ def halve(model: onnx_ir.Model, precision: Literal["fp16", "bf16"]) -> None:
                 product.name, wide.outputs[0].name = f"{product.name}_{precision}", product.name
         product.dtype = kind
         graph.insert_after(node, wide)
-    for value in narrow:
-        if value.name in graph.initializers and not value.uses():
-            del graph.initializers[value.name]
+    for name, value in list(graph.initializers.items()):
+        if not value.uses():
+            del graph.initializers[name]
 
 
 def _cast(value: onnx_ir.Value, kind: onnx_ir.DataType, name: str) -> onnx_ir.Node:

@@ -148,7 +148,7 @@ class TensorRtRtxStages:
         )
         self.device = torch.device("cuda", torch.cuda.current_device())
         self._runtime = trt.Runtime(_logger(trt))  # lives as long as its engines
-        stream = torch.cuda.Stream(self.device)
+        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         self._stages = {
             name: _Loaded(trt, self._runtime, folder / f"{name}{SUFFIX}", signature, stream, remedy)
             for name, signature in layout.signatures().items()
@@ -181,7 +181,7 @@ class _Loaded:
             if problem:
                 raise EngineError(f"{path} does not run here: {problem}.", remedy=remedy)
             self._engine = runtime.deserialize_cuda_engine(data)
-        self._context = None if self._engine is None else self._engine.create_execution_context()
+        self._context: Any = None if self._engine is None else self._engine.create_execution_context()
         if self._context is None:
             raise EngineError(f"{path} cannot be loaded: {runtime.logger.said()}.", remedy=remedy)
         device = stream.device
@@ -250,7 +250,7 @@ def invalidity(trt: Any, runtime: Any, data: Any) -> str:
 def _logger(trt: Any) -> Any:
     """TensorRT's messages in this module's log; keeps the last errors for an exception's text."""
 
-    class Logger(trt.ILogger):  # type: ignore[misc]  # a class of the package, which is imported late
+    class Logger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self._errors: list[str] = []
