@@ -23,8 +23,8 @@ class EngineConfig:
 
     Attributes:
         backend: torch: eager, needs no build; onnxruntime, tensorrt_rtx: each stage compiled.
-        precision: of the stages' matrix products. fp32; int8: dynamic quantisation, onnxruntime only; fp16, bf16:
-            tensorrt_rtx only.
+        precision: of the stages. fp32; int8: dynamic quantisation of the layers' products, onnxruntime only; fp16, bf16:
+            the layers' products in 16 bits, tensorrt_rtx only.
         stages: precision of single stages, by name (`STAGES`), where it is another.
         flow_steps: Euler steps of the flow; 0: as the network was trained.
         threads: CPU threads.

@@ -8,6 +8,7 @@ weights, in which each lies once: the generation expert is in the prefix and in 
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.metadata
 import logging
@@ -230,6 +231,7 @@ def _export(stage: Stage, signature: Signature, path: Path, weights: _SharedWeig
         logger.setLevel(level)
     assert program is not None
     model = program.model
+    _name_nodes(model)
     if precision == "int8":
         from f1_ros.engine.ort_stages import quantise
 
@@ -245,6 +247,18 @@ def _export(stage: Stage, signature: Signature, path: Path, weights: _SharedWeig
             f"Stage {path.stem} has operators of {', '.join(foreign)}.",
             remedy="Report it with the network's config.json.",
         )
+
+
+def _name_nodes(model: onnx_ir.Model) -> None:
+    """Name each node after the module that it comes from, and leave out traces of where the code lay."""
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+    for node in model.graph:
+        scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
+        modules = [scope for scope in scopes if scope.startswith("network.")]
+        if modules:
+            node.name = f"{modules[-1].removeprefix('network.')}/{node.name}"
+    ClearMetadataAndDocStringPass()(model)
 
 
 class _SharedWeights:
@@ -297,6 +311,8 @@ def _publish(beside: Path, out: Path, replace: bool) -> None:
             out.rename(before)
         beside.rename(out)
     except OSError as error:
+        if before.is_dir() and not out.exists():
+            before.rename(out)
         if not out.is_dir():
             raise EngineError(f"{out} cannot be made: {error}.", remedy="Give a folder that can be written.") from error
     finally:

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -114,11 +115,12 @@ def cached_engine(policy_dir: Path, engine: str, say: Say) -> tuple[Path, Engine
         EngineError: if it cannot be built.
     """
     config = buildable(load_engine_config(engine))
-    folder = cache_dir() / f"{load_policy_file(policy_dir).spec.name}-{_key(policy_dir, config)}"
+    name = re.sub(r"[^\w.-]", "_", load_policy_file(policy_dir).spec.name)
+    folder = cache_dir() / f"{name}-{_key(policy_dir, config)}"
     manifest = None
     if folder.exists():
         try:
-            manifest = load_manifest(folder, "it is built anew")
+            manifest = load_manifest(folder, rebuild_command(policy_dir, folder, engine, config.gpu))
         except EngineError as error:
             say(f"{error.problem} It is built anew.")
             shutil.rmtree(folder)

@@ -190,7 +190,7 @@ class PolicyEngine:
         """(1, T, L - 1, C) VAR inputs of the history frames, from the cache where they are known."""
 
         def encode(index: int) -> Tensor:
-            frame = torch.from_numpy(observation.history[index : index + 1]).float().div_(127.5).sub_(1.0)
+            frame = torch.from_numpy(observation.history[[index]]).float().div_(127.5).sub_(1.0)
             return self._network.encode(frame)[1][0]
 
         return self._frames.get(observation.history_stamps_ns, encode)

@@ -163,7 +163,7 @@ class InferenceThread:
         self.too_old = 0
         """Observations and answers dropped for their age."""
         self._busy_since_s: float | None = None
-        self._failing_since_s: float | None = None
+        self._failures_s: tuple[float, float] | None = None  # the first and the latest since the last answer
 
     def start(self) -> None:
         """Start the thread."""
@@ -194,9 +194,10 @@ class InferenceThread:
         return not self._thread.is_alive()
 
     def stuck_s(self) -> float:
-        """For how long there has been nothing from the engine but failures, or not even these, s; 0: all is well."""
-        since = [s for s in (self._busy_since_s, self._failing_since_s) if s is not None]
-        return time.monotonic() - min(since) if since else 0.0
+        """For how long an inference has not ended, or the engine has given nothing but failures, s; 0: all is well."""
+        busy_since_s, failures_s = self._busy_since_s, self._failures_s
+        busy_s = 0.0 if busy_since_s is None else time.monotonic() - busy_since_s
+        return busy_s if failures_s is None else max(busy_s, failures_s[1] - failures_s[0])
 
     def latency_ms(self) -> tuple[float, float]:
         """Median and 95th percentile of the latest inferences' time, ms; NaN before the first."""
@@ -213,13 +214,14 @@ class InferenceThread:
                 observation, self._waiting = self._waiting, None
                 if self._stopping.is_set() or observation is None:
                     return
-            self._busy_since_s = time.monotonic()
+            self._busy_since_s = began_s = time.monotonic()
             try:
                 self._answer(observation)
-                self._failing_since_s = None
+                self._failures_s = None
             except Exception as error:  # noqa: BLE001 - handed on whole; nothing may end this thread in silence
                 if isinstance(error, EngineFailedError) or not isinstance(error, F1Error):
-                    self._failing_since_s = self._failing_since_s or self._busy_since_s
+                    first_s = began_s if self._failures_s is None else self._failures_s[0]
+                    self._failures_s = (first_s, time.monotonic())
                 if not self._stopping.is_set():
                     self._on_failure(error)
             finally:

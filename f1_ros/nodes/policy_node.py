@@ -44,8 +44,8 @@ STATUS_S = 0.5
 """The action node's last word on the mode holds for this long: five times its period."""
 WATCH_PERIOD_S = 0.5
 STUCK_S = 10.0
-"""After this long without anything from the engine but failures, or without even these, the process ends, and whoever
-started it starts it anew: what a lost device or memory has broken does not mend itself."""
+"""When an inference has not ended for so long, or the engine has given nothing but failures, the process ends, and
+whoever started it starts it anew: what a lost device or memory has broken does not mend itself."""
 STOP_S = 1.0
 """How long the end of the node waits for the inference under way, s."""
 

@@ -123,3 +123,12 @@ def test_an_engine_that_remembers_answers_as_one_that_does_not(
         assert np.array_equal(one.actions, other.actions)
         assert one.foresight is not None and other.foresight is not None
         assert np.array_equal(one.foresight.codes, other.foresight.codes)
+
+
+def test_observations_that_may_not_be_written_to_are_read_all_the_same(
+    policy_dir: Path, observation: Observation, engine_name: str
+) -> None:
+    """As they come out of a message."""
+    for array in (observation.images, observation.history, observation.state):
+        array.flags.writeable = False
+    open_engine(policy_dir, engine_name).infer(observation, "pick", seed=0)
