@@ -54,13 +54,15 @@ def run_plan(args: argparse.Namespace) -> int:
     import dataclasses
 
     from f1_ros.cli.report import Report, Result
-    from f1_ros.engine.plan import GIB, memory_plan
+    from f1_ros.engine.plan import GIB, MemoryPlan, memory_plan
     from f1_ros.engine.precision import PRECISIONS
     from f1_ros.engine.tables import memory_tables
 
     layout = _layout(args)
     chosen = args.precision or PRECISIONS
-    plans = {precision: memory_plan(layout, precision) for precision in PRECISIONS if precision in chosen}
+    plans: dict[str, MemoryPlan] = {
+        precision: memory_plan(layout, precision) for precision in PRECISIONS if precision in chosen
+    }
     print(memory_tables(plans), end="")
     results = [Result(f"{precision}_total", plan.total / GIB, "GiB") for precision, plan in plans.items()]
     details = {

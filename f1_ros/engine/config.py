@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from f1_ros.config import load_yaml
 from f1_ros.errors import ConfigError
@@ -13,7 +13,8 @@ from f1_ros.paths import share_dir
 
 Backend = Literal["torch", "onnxruntime", "tensorrt_rtx"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
-STAGES = ("image_tower", "history_encoder", "language", "prefix", "foresight", "flow", "decoder")
+Stage = Literal["image_tower", "history_encoder", "language", "prefix", "foresight", "flow", "decoder"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 """What precision can be chosen for; "foresight" is all of its scales."""
 
 
@@ -23,8 +24,8 @@ class EngineConfig:
 
     Attributes:
         backend: torch: eager, needs no build; onnxruntime, tensorrt_rtx: each stage compiled.
-        precision: of the stages. fp32; int8: dynamic quantisation of the layers' products, onnxruntime only; fp16, bf16:
-            the layers' products in 16 bits, tensorrt_rtx only.
+        precision: of the stages. fp32; int8: dynamic quantisation of the layers' products, onnxruntime only; fp16 and
+            bf16: the products in 16 bits, tensorrt_rtx only.
         stages: precision of single stages, by name (`STAGES`), where it is another.
         flow_steps: Euler steps of the flow; 0: as the network was trained.
         threads: CPU threads.

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 
 _PRODUCTS = {"fp16": ("MatMul", "Gemm", "Conv", "ConvTranspose"), "bf16": ("MatMul", "Gemm")}
 """Operators by precision: ONNX's convolutions know no bfloat16 at the opset that stages have."""
+_EDGES = (
+    "state_proj", "action_in_proj", "action_time_mlp_in", "action_time_mlp_out", "action_out_proj", "wm_embeddings",
+    "wm_out_proj",
+)  # fmt: skip
+"""What leads into and out of the experts' layers stays float32: it is small, and most sensitive."""
 
 
 def halve(model: onnx_ir.Model, precision: Literal["fp16", "bf16"]) -> None:
     """Compute a stage's matrix products in 16 bits; changes the model.
 
     Args:
-        model: the stage in float32.
+        model: the stage in float32, its nodes named after their modules.
         precision: of the products.
     """
     import onnx_ir as ir
@@ -45,7 +50,8 @@ def halve(model: onnx_ir.Model, precision: Literal["fp16", "bf16"]) -> None:
         return narrow[value]
 
     for node in list(graph):
-        if node.op_type not in _PRODUCTS[precision] or node.inputs[0] is None:
+        edge = (node.name or "").partition("/")[0] in _EDGES
+        if edge or node.op_type not in _PRODUCTS[precision] or node.inputs[0] is None:
             continue
         if node.inputs[0].dtype != ir.DataType.FLOAT:
             continue

@@ -7,8 +7,7 @@
                  own, as compiled ones do, so that they may overlap
 
 Precisions say what matrices are kept in. Norms, biases, tables, keys, values and activations stay in two bytes where
-the matrices have one (on a CPU, ONNX Runtime computes in float32 between int8 matrices: what is not a matrix is then as
-in fp32). What a runtime takes for itself comes on top: `RESERVED`.
+the matrices have one, or in four on a CPU. What a runtime takes for itself comes on top: `RESERVED`.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from f1_ros.engine.config import STAGES, Stage
 from f1_ros.engine.layout import Layout
 from f1_ros.engine.precision import Numbers, Precision
-from f1_ros.engine.work import STAGES, Stage, kv_numbers, numbers_of, readers
+from f1_ros.engine.work import kv_numbers, numbers_of, readers
 from f1_ros.model.config import ExpertConfig, F1Config, SiglipConfig
 from f1_ros.model.manifest import tensor_shapes
 
@@ -82,43 +82,42 @@ class MemoryPlan:
 
 
 def memory_plan(
-    layout: Layout, precision: Precision | Mapping[Stage, Precision], *, picture: bool = True
+    layout: Layout, precision: Precision | Mapping[Stage, Precision], *, on_cpu: bool = False
 ) -> MemoryPlan:
     """The memory of an engine.
 
     Args:
         layout: of the network.
         precision: of all stages, or of each.
-        picture: whether the decoder is loaded, which only people need.
+        on_cpu: ONNX Runtime on a CPU, which computes in float32 between matrices of any precision.
     """
     chosen: Mapping[Stage, Precision] = dict.fromkeys(STAGES, precision) if isinstance(precision, str) else precision
     own: dict[Stage, Numbers] = {}
     unread = shared = 0
     graphs = dict.fromkeys(STAGES, 1) | {"foresight": len(layout.scales) - 1}
     for name, shape in tensor_shapes(layout.config).items():
-        count = numbers_of(name, shape)
-        reading = [stage for stage in readers(name, layout) if picture or stage != "decoder"]
+        count, reading = numbers_of(name, shape), readers(name, layout)
         if not reading:
             unread += count.matrices + count.others
             continue
         own[reading[0]] = own.get(reading[0], Numbers()) + count
-        shared += sum(graphs[stage] * count.bytes_in(chosen[stage]) for stage in reading[1:])
+        shared += sum(graphs[stage] * count.bytes_in(chosen[stage], wide=on_cpu) for stage in reading[1:])
     kept = {"prefix": layout.prefix_tokens, "foresight": layout.tokens - layout.prefix_tokens}
     stages = []
     for stage in STAGES:
         if stage not in own and not kept.get(stage):
             continue
         weights = own.get(stage, Numbers())
-        # One buffer for all stages, in the prefix's precision.
-        kv = Numbers(others=kept.get(stage, 0) * kv_numbers(layout.config)).bytes_in(chosen["prefix"])
+        cached = Numbers(others=kept.get(stage, 0) * kv_numbers(layout.config))
+        alive = Numbers(others=activation_numbers(layout, stage))
         stages.append(
             StageMemory(
                 stage,
                 chosen[stage],
                 weights.matrices + weights.others,
-                weights.bytes_in(chosen[stage]),
-                kv,
-                Numbers(others=activation_numbers(layout, stage)).bytes_in(chosen[stage]),
+                weights.bytes_in(chosen[stage], wide=on_cpu),
+                cached.bytes_in(chosen["prefix"], wide=on_cpu),  # one buffer for all stages, in the prefix's precision
+                alive.bytes_in(chosen[stage], wide=on_cpu),
             )
         )
     return MemoryPlan(tuple(stages), unread, shared)

@@ -24,10 +24,15 @@ class Numbers:
     def __add__(self, other: Numbers) -> Numbers:
         return Numbers(self.matrices + other.matrices, self.others + other.others)
 
-    def bytes_in(self, precision: Precision) -> int:
-        """What they take; one byte is for matrices alone."""
+    def bytes_in(self, precision: Precision, *, wide: bool = False) -> int:
+        """What they take.
+
+        Args:
+            precision: one byte is for matrices alone; the others then have two.
+            wide: the others have four bytes in any precision, as ONNX Runtime computes on a CPU.
+        """
         matrix, other = _BYTES[precision]
-        return self.matrices * matrix + self.others * other
+        return self.matrices * matrix + self.others * (4 if wide else other)
 
 
 _BYTES: dict[Precision, tuple[int, int]] = {

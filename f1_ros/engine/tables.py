@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from f1_ros.engine.config import STAGES
 from f1_ros.engine.layout import Layout
 from f1_ros.engine.plan import GIB, RESERVED, SIZES, MemoryPlan
-from f1_ros.engine.precision import Precision
 from f1_ros.engine.roofline import DEVICES, GOAL_MS, STORED, VARIANTS, WIDTHS, bound_ms
-from f1_ros.engine.work import STAGES
+from f1_ros.engine.work import passes
 from f1_ros.model.manifest import FULL_SIZE
 
 FULL_LAYOUT = Layout(FULL_SIZE, 3, FULL_SIZE.tokenizer_max_length)
 
 
-def memory_tables(plans: dict[Precision, MemoryPlan]) -> str:
-    """Weights of each stage, what comes on top, and on which devices it all fits."""
+def memory_tables(plans: Mapping[str, MemoryPlan]) -> str:
+    """Weights of each stage, what comes on top, and on which devices it all fits; a column for each named plan."""
     first = next(iter(plans.values()))
     unit, size = ("GiB", GIB) if max(plan.total for plan in plans.values()) > GIB / 4 else ("MiB", 2**20)
 
@@ -55,7 +55,7 @@ def roofline_tables() -> str:
 
 def _work() -> str:
     rows = [["stage", "runs", "GFLOP a run", "MB moved a run, 16 bit", "8 bit", "FLOP a byte, 16 bit"]]
-    all_passes = VARIANTS[1].passes(FULL_LAYOUT)
+    all_passes = list(passes(FULL_LAYOUT, picture=True))
     for stage in STAGES:
         runs = [one for one in all_passes if one.stage == stage]
         if not runs:
@@ -63,7 +63,8 @@ def _work() -> str:
         flop = sum(one.flop for one in runs) / len(runs)
         moved = [sum(one.moved.bytes_in(STORED[width]) for one in runs) / len(runs) for width in WIDTHS]
         mega = [f"{moved_bytes / 1e6:.0f}" for moved_bytes in moved]
-        rows.append([f"`{stage}`", str(len(runs)), f"{flop / 1e9:.1f}", *mega, f"{flop / moved[0]:.0f}"])
+        count = "for people" if stage == "decoder" else str(len(runs))
+        rows.append([f"`{stage}`", count, f"{flop / 1e9:.1f}", *mega, f"{flop / moved[0]:.0f}"])
     return _table(rows)
 
 

@@ -21,7 +21,7 @@ from f1_ros.engine.gate_record import objection
 from f1_ros.engine.layout import Layout, Signature
 from f1_ros.engine.manifest import EngineManifest, rebuild_command
 from f1_ros.engine.protocol import EngineInfo
-from f1_ros.errors import ConfigError, EngineError
+from f1_ros.errors import ConfigError, EngineError, EngineFailedError
 
 PACKAGE = "tensorrt-rtx"
 TESTED = COMPILERS["tensorrt_rtx"][PACKAGE]
@@ -217,7 +217,7 @@ class _Loaded:
         done = self._context.execute_async_v3(self._stream.cuda_stream)
         current.wait_stream(self._stream)
         if not done:
-            raise EngineError(
+            raise EngineFailedError(
                 f"Stage {self._name} failed: {self._log.said()}.",
                 remedy="Restart the engine; see the log if it fails again.",
             )

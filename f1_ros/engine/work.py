@@ -1,4 +1,4 @@
-"""What each stage of an inference reads and computes, from the network's shape alone. The stages are `layout.py`'s.
+"""What each stage of an inference reads and computes, from the network's shape alone.
 
 A multiplication and an addition count as two FLOP. Counted are matrix products and convolutions, as PyTorch's
 `FlopCounterMode` counts them; the rest (norms, softmax, resizing) is a few per cent. Letters: N tokens of a pass, M
@@ -11,16 +11,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, get_args
 
+from f1_ros.engine.config import Stage
 from f1_ros.engine.layout import Layout
 from f1_ros.engine.precision import Numbers
 from f1_ros.model.config import ExpertConfig, F1Config, SiglipConfig
 from f1_ros.model.manifest import tensor_shapes, unreached
-
-Stage = Literal["image_tower", "history_encoder", "language", "prefix", "foresight", "flow", "decoder"]
-"""The stages of `layout.py`, all scales of foresight as one."""
-STAGES: tuple[Stage, ...] = get_args(Stage)
 
 _READERS: tuple[tuple[str, tuple[Stage, ...]], ...] = (
     ("vision.", ("image_tower",)),

@@ -137,14 +137,18 @@ def test_precision_is_chosen_by_stage() -> None:
     assert mixed["prefix"].weights == by_stage(memory_plan(FULL, "fp16"))["prefix"].weights
 
 
-def test_without_people_or_foresight_what_they_need_is_not_loaded() -> None:
-    whole = memory_plan(FULL, "fp16")
-    blind = memory_plan(FULL, "fp16", picture=False)
-    assert "decoder" not in by_stage(blind)
-    assert whole.total - blind.total == by_stage(whole)["decoder"].total
-    without = memory_plan(dataclasses.replace(FULL, foresight=False), "fp16")
+def test_without_foresight_what_it_needs_is_not_loaded() -> None:
+    whole, without = (memory_plan(layout, "fp16") for layout in (FULL, dataclasses.replace(FULL, foresight=False)))
     assert {"foresight", "decoder"} & set(by_stage(without)) == set()
-    assert without.total < blind.total
+    assert by_stage(without)["prefix"].numbers < by_stage(whole)["prefix"].numbers  # no head for its logits
+
+
+def test_on_a_cpu_only_matrices_are_smaller() -> None:
+    wide, halved = (by_stage(memory_plan(FULL, "int8", on_cpu=on_cpu)) for on_cpu in (True, False))
+    exact = by_stage(memory_plan(FULL, "fp32"))
+    assert (wide["prefix"].kv, wide["prefix"].activations) == (exact["prefix"].kv, exact["prefix"].activations)
+    assert wide["language"].weights == exact["language"].weights
+    assert halved["flow"].weights < wide["flow"].weights < 0.26 * exact["flow"].weights
 
 
 def test_stages_that_share_no_weights_take_the_generation_expert_once_for_each_scale() -> None:
