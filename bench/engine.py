@@ -1,14 +1,16 @@
 """`make bench`: what compiling and keeping is worth, against the released model's own algorithm. One thread, in turn.
 
     python bench/engine.py [--rounds 7] [--curves cameras layers] [--width 256] [--out DIR]
+    bench/gpu.sh           the same on a GPU
 
 The released algorithm, which lives here alone: eager PyTorch; all history frames encoded for each inference, in one
 batch; the instruction embedded each time; keys and values grown by concatenation, in every flow step anew. The weights,
 draws and everything around the network are the engine's own, and the actions are compared before anything is timed.
 
-Two policies: the shipped one, and one of a middle size with random weights and a SigLIP tower, of which the curves are.
-Each observation brings one history frame that was not seen before, as on a robot. Engines take turns; of each the least
-of the rounds' medians counts. Time to the first chunk and peak memory are of a process of its own.
+Two policies: the shipped one (or another one), and one of a middle size with random weights and a SigLIP tower, of
+which the curves are. Each observation brings one history frame that was not seen before, as on a robot. Engines take
+turns; of each the least of the rounds' medians counts. Time to the first chunk and peak memory are of a process of its
+own. On a GPU a stage lasts until somebody asks for its results: history's time is then part of the prefix's.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from f1_ros.engine.policy import STATS_FILE, load_policy_file
 from f1_ros.engine.policy_engine import PolicyEngine
 from f1_ros.engine.protocol import Engine, PolicySpec
 from f1_ros.engine.staged import StagedNetwork
+from f1_ros.engine.stages import TorchStages
 from f1_ros.errors import EngineError, F1Error
 from f1_ros.model.config import ExpertConfig, F1Config, SiglipConfig
 from f1_ros.model.f1 import F1Model
@@ -51,8 +54,8 @@ from f1_ros.train.export import write_policy
 HERE = Path(__file__).parent
 BELT = HERE.parent / "models" / "f1_belt"
 STAGES = ("history", "prefix", "foresight", "flow", "total")
-COMPILED = ("onnxruntime", "onnxruntime_int8")
-ENGINES = ("released", "torch", *COMPILED)
+EAGER = ("released", "torch")
+ENGINES = (*EAGER, "onnxruntime", "onnxruntime_int8")
 GOALS = {"onnxruntime": 2.5, "onnxruntime_int8": 5.0}
 HISTORY_GOAL = 3.5
 SAME = 1e-4
@@ -89,7 +92,26 @@ class GrowingCache(KVCache):
 
 
 class ReleasedNetwork(StagedNetwork):
-    """The network as `F1Model` has it, without stages and with a growing cache."""
+    """The network as `F1Model` has it, without stages and with a growing cache.
+
+    Args:
+        stages: whose network and layout are taken.
+        device: where it runs.
+    """
+
+    def __init__(self, stages: TorchStages, device: str) -> None:
+        super().__init__(stages)
+        self.model = stages.network.to(device)
+        self.place = torch.device(device)
+
+    def encode_all(self, frames: Tensor) -> Tensor:
+        """History frames (T, 3, H, H) -> (1, T, L - 1, C)."""
+        tokenizer = self.model.tokenizer
+        return tokenizer.var_input(tokenizer.encode(frames.to(self.place)))[None]
+
+    def words(self, tokens: Tensor) -> Tensor:
+        """See `StagedNetwork`."""
+        return self.model.words(tokens.to(self.place))
 
     def read(
         self,
@@ -100,24 +122,25 @@ class ReleasedNetwork(StagedNetwork):
         history: Tensor | None = None,
     ) -> Tensor | None:
         """See `StagedNetwork`."""
-        model = self.model = self.runner.network  # of TorchStages
-        seen = model.vision(images).tokens.flatten(1, 2)
+        model, place = self.model, self.place
+        seen = model.vision(images.to(place)).tokens.flatten(1, 2)
         embeds = None if history is None else model.history_embeds(history)
         cache = GrowingCache(self.layout.config.und.num_hidden_layers)
-        self.prefix = model.read(seen, image_mask, words, language_mask, embeds, cache)
-        return model.foresight_logits(self.prefix.last) if self.layout.predicts else None
+        self.prefix = model.read(seen, image_mask.to(place), words, language_mask.to(place), embeds, cache)
+        return model.foresight_logits(self.prefix.last).cpu() if self.layout.predicts else None
 
     def foresight(self, logits: Tensor, choose: Callable[[int, Tensor], Tensor]) -> list[Tensor]:
         """See `StagedNetwork`."""
         f_hat, codes = self.model.tokenizer.empty(1), [choose(0, logits)]
         for scale in range(1, len(self.layout.scales)):
-            logits, f_hat = self.model.foresight_step(self.prefix, scale, codes[-1], f_hat)
-            codes.append(choose(scale, logits))
+            logits, f_hat = self.model.foresight_step(self.prefix, scale, codes[-1].to(self.place), f_hat)
+            codes.append(choose(scale, logits.cpu()))
         return codes
 
     def velocity(self, state: Tensor, actions: Tensor, t: Tensor) -> Tensor:
         """See `StagedNetwork`."""
-        return self.model.velocity(self.prefix, state, actions, t)
+        place = self.place
+        return self.model.velocity(self.prefix, state.to(place), actions.to(place), t.to(place)).cpu()
 
 
 class ForgetfulText(TextCache):
@@ -132,17 +155,15 @@ class ForgetfulText(TextCache):
 class Released(PolicyEngine):
     """The released algorithm behind the engine's own interface."""
 
-    def __init__(self, policy_dir: Path, flow_steps: int = 0) -> None:
+    def __init__(self, policy_dir: Path, flow_steps: int, device: str) -> None:
         file = load_policy_file(policy_dir)
         stages = torch_stages(policy_dir, file)
         super().__init__(policy_dir, file, stages, flow_steps=flow_steps)
-        self._network = ReleasedNetwork(stages)
+        self._network = ReleasedNetwork(stages, device)
         self._text = ForgetfulText(self._text._tokenise, self._network.words)
 
     def _history(self, observation: Observation) -> Tensor:
-        tokenizer = self._network.runner.network.tokenizer
-        frames = torch.from_numpy(observation.history).float().div_(127.5).sub_(1.0)
-        return tokenizer.var_input(tokenizer.encode(frames))[None]
+        return self._network.encode_all(torch.from_numpy(observation.history).float().div_(127.5).sub_(1.0))
 
 
 def middle_policy(folder: Path, size: Size) -> Path:
@@ -208,10 +229,10 @@ def build(policy: Path, name: str, folder: Path) -> Path:
     return folder
 
 
-def opened(policy: Path, name: str, folders: Path, flow_steps: int = 0) -> Engine:
-    """An engine of `ENGINES`; a compiled one lies in a folder of its name."""
+def opened(policy: Path, name: str, folders: Path, device: str, flow_steps: int = 0) -> Engine:
+    """An engine by its name; a compiled one lies in a folder of that name."""
     if name == "released":
-        return Released(policy, flow_steps)
+        return Released(policy, flow_steps, device)
     file = load_policy_file(policy)
     if name == "torch":
         stages = torch_stages(policy, file)
@@ -221,7 +242,7 @@ def opened(policy: Path, name: str, folders: Path, flow_steps: int = 0) -> Engin
 
 
 def compare(policy: Path, engines: dict[str, Engine]) -> None:
-    """All engines in float32 give the same actions.
+    """The engines that are all in float32 give the same actions.
 
     Raises:
         EngineError: if one does not.
@@ -231,7 +252,8 @@ def compare(policy: Path, engines: dict[str, Engine]) -> None:
         actions = {name: engine.infer(observation, "pick", seed).actions for name, engine in engines.items()}
         for name, found in actions.items():
             error = float(np.abs(found - actions["released"]).max())
-            if not name.endswith("int8") and error > SAME:
+            exact = name in EAGER or engines[name].info.precision == "fp32"
+            if exact and error > SAME:
                 raise EngineError(f"{name} is {error:.1e} off on {policy}.", remedy="Times of it say nothing.")
 
 
@@ -250,7 +272,7 @@ def measure(policy: Path, engines: dict[str, Engine], rounds: int, count: int) -
     return {name: {stage: min(medians) for stage, medians in by.items()} for name, by in found.items()}
 
 
-def first_chunk(policy: Path, name: str, folders: Path) -> dict[str, float]:
+def first_chunk(policy: Path, name: str, folders: Path, device: str) -> dict[str, float]:
     """Seconds from a process's start to its first chunk, and its peak memory in MB.
 
     Raises:
@@ -258,7 +280,7 @@ def first_chunk(policy: Path, name: str, folders: Path) -> dict[str, float]:
     """
     began = time.time()
     done = subprocess.run(
-        [sys.executable, __file__, "--first", name, "--policy", policy, "--folders", folders],
+        [sys.executable, __file__, "--first", name, "--policy", policy, "--folders", folders, "--device", device],
         stdout=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
@@ -267,11 +289,11 @@ def first_chunk(policy: Path, name: str, folders: Path) -> dict[str, float]:
     return {"first_chunk_s": answer["chunk"] - began, "opened_s": answer["opened_s"], "peak_mb": answer["peak_mb"]}
 
 
-def run_first(policy: Path, name: str, folders: Path) -> int:
+def run_first(policy: Path, name: str, folders: Path, device: str) -> int:
     """What `first_chunk` starts."""
     torch.set_num_threads(1)
     began = time.perf_counter()
-    engine = opened(policy, name, folders)
+    engine = opened(policy, name, folders, device)
     opened_s = time.perf_counter() - began
     engine.infer(next(stream(engine.spec)), "pick", 0)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -283,23 +305,25 @@ def stage_table(
     policy: Path, label: str, folders: Path, args: argparse.Namespace
 ) -> tuple[list[Result], dict[str, dict[str, float]]]:
     """All engines of one policy, end to end and by stage."""
-    for name in COMPILED:
+    names = args.engines
+    compiled = [name for name in names if name not in EAGER]
+    for name in compiled:
         build(policy, name, folders / name)
-    engines = {name: opened(policy, name, folders) for name in ENGINES}
+    engines = {name: opened(policy, name, folders, args.device) for name in names}
     compare(policy, engines)
     table = measure(policy, engines, args.rounds, args.count)
-    for name in ENGINES:
-        table[name] |= first_chunk(policy, name, folders)
+    for name in names:
+        table[name] |= first_chunk(policy, name, folders, args.device)
     results = []
-    for name in ENGINES[1:]:
+    for name in names[1:]:
         ratio = table["released"]["total"] / table[name]["total"]
         goal = GOALS.get(name)
         results.append(
             Result(f"{label}_released_over_{name}", ratio, "", goal and f">= {goal}", ok=goal is None or ratio >= goal)
         )
-    ratio = table["released"]["history"] / table["onnxruntime"]["history"]
+    ratio = table["released"]["history"] / table[compiled[0]]["history"]
     results.append(Result(f"{label}_history_stage", ratio, "", f">= {HISTORY_GOAL}", ratio >= HISTORY_GOAL))
-    for name in ENGINES:
+    for name in names:
         results.append(Result(f"{label}_{name}_ms", table[name]["total"], "ms"))
         results.append(Result(f"{label}_{name}_first_chunk_s", table[name]["first_chunk_s"], "s"))
         results.append(Result(f"{label}_{name}_peak_mb", table[name]["peak_mb"], "MB"))
@@ -307,8 +331,9 @@ def stage_table(
 
 
 def curve(name: str, base: Size, folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """The middle size with one thing changed: ms of the released algorithm and of ONNX Runtime in float32."""
+    """The middle size with one thing changed: ms of the released algorithm and of the first compiled engine."""
     points = []
+    compiled = next(engine for engine in args.engines if engine not in EAGER)
     for value in CURVES[name]:
         size = dataclasses.replace(base, **{name: value})
         policy, engines_in, flow_steps = folder / "middle", folder / "middle_engines", 0
@@ -317,8 +342,8 @@ def curve(name: str, base: Size, folder: Path, args: argparse.Namespace) -> list
         elif size != base:
             policy = middle_policy(folder / f"{name}_{value}", size)
             engines_in = folder / f"{name}_{value}_engines"
-            build(policy, "onnxruntime", engines_in / "onnxruntime")
-        engines = {kind: opened(policy, kind, engines_in, flow_steps) for kind in ("released", "onnxruntime")}
+            build(policy, compiled, engines_in / compiled)
+        engines = {kind: opened(policy, kind, engines_in, args.device, flow_steps) for kind in ("released", compiled)}
         compare(policy, engines)
         table = measure(policy, engines, max(1, args.rounds // 2), args.count)
         points.append({name: value, **{kind: stages["total"] for kind, stages in table.items()}})
@@ -335,16 +360,16 @@ def plot(tables: dict[str, dict[str, dict[str, float]]], curves: dict[str, list[
     panels = len(tables) + len(curves)
     figure, axes = pyplot.subplots(1, panels, figsize=(3.2 * panels, 3.2), layout="constrained", squeeze=False)
     for axis, (label, table) in zip(axes[0], tables.items(), strict=False):
-        bottom = np.zeros(len(ENGINES))
+        bottom = np.zeros(len(table))
         for stage in STAGES[:-1]:
-            heights = np.array([table[name][stage] for name in ENGINES])
-            axis.bar([name.replace("onnxruntime", "ort") for name in ENGINES], heights, bottom=bottom, label=stage)
+            heights = np.array([stages[stage] for stages in table.values()])
+            axis.bar([name.replace("onnxruntime", "ort") for name in table], heights, bottom=bottom, label=stage)
             bottom += heights
         axis.set_title(label)
         axis.set_ylabel("ms")
         axis.legend(fontsize="small")
     for axis, (name, points) in zip(axes[0][len(tables) :], curves.items(), strict=True):
-        for kind in ("released", "onnxruntime"):
+        for kind in (key for key in points[0] if key != name):
             axis.plot([p[name] for p in points], [p[kind] for p in points], marker="o", label=kind)
         axis.set_title(f"middle, by {name.replace('_', ' ')}")
         axis.set_ylim(bottom=0)
@@ -366,12 +391,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             help=f"of the middle size (default {field.default})",
         )
     parser.add_argument("--out", type=Path, default=HERE / "results")
-    parser.add_argument("--first", choices=ENGINES, help="time to the first chunk of one engine, in this process")
-    parser.add_argument("--policy", type=Path, default=BELT, help="of --first")
+    parser.add_argument(
+        "--engines",
+        nargs="+",
+        default=list(ENGINES),
+        help=f"the baseline, then engines of config/engines (default {' '.join(ENGINES)})",
+    )
+    parser.add_argument("--device", default="cpu", help="what the released algorithm runs on (default cpu)")
+    parser.add_argument("--policy", type=Path, default=BELT, help="in place of models/f1_belt")
+    parser.add_argument("--first", help="time to the first chunk of one engine, in this process")
     parser.add_argument("--folders", type=Path, help="of --first: where compiled engines lie")
     args = parser.parse_args(argv)
     if args.first:
-        return run_first(args.policy, args.first, args.folders)
+        return run_first(args.policy, args.first, args.folders, args.device)
+    if args.engines[0] != "released" or not set(args.engines) - set(EAGER):
+        parser.error("--engines begins with released, and has one that is compiled")
     torch.set_num_threads(1)
     base = Size(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Size)})
     conditions = {"nice": os.nice(0), "load_average_before": os.getloadavg()[0], "size": dataclasses.asdict(base)}
@@ -380,7 +414,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            for label, policy in (("belt", BELT), ("middle", middle_policy(folder / "middle", base))):
+            middle = middle_policy(folder / "middle", base)
+            for label, policy in ((args.policy.absolute().name, args.policy), ("middle", middle)):
                 more, tables[label] = stage_table(policy, label, folder / f"{label}_engines", args)
                 results += more
             for name in args.curves:

@@ -27,7 +27,7 @@ def test_a_name_goes_before_a_directory_of_that_name(tmp_path: Path, monkeypatch
 
 
 def test_an_engine_that_is_nothing_is_refused_with_those_that_are() -> None:
-    with pytest.raises(ConfigError, match=r"'abacus' is unknown.*onnxruntime, onnxruntime_int8, torch"):
+    with pytest.raises(ConfigError, match=r"'abacus' is unknown.*onnxruntime, onnxruntime_int8, tensorrt_rtx, .*torch"):
         choose_engine("abacus")
 
 

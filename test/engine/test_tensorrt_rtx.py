@@ -161,9 +161,12 @@ def test_products_of_a_halved_stage_have_sixteen_bits_and_its_edges_stay(
     halve(narrow, precision)
     kind = {"fp16": onnx_ir.DataType.FLOAT16, "bf16": onnx_ir.DataType.BFLOAT16}[precision]
     products = [node for node in narrow.graph if node.op_type in ("MatMul", "Gemm")]
-    assert products
+    inner = [node for node in products if ".layers." in (node.name or "")]
+    assert inner
     for node in products:
-        assert {value.dtype for value in (*node.inputs, *node.outputs) if value is not None} == {kind}
+        edge = (node.name or "").startswith(("state_proj/", "action_"))
+        expected = onnx_ir.DataType.FLOAT if edge else kind
+        assert {value.dtype for value in (*node.inputs, *node.outputs) if value is not None} == {expected}, node.name
 
     def edges(values: Any) -> list[tuple[Any, ...]]:
         return [(value.name, value.dtype, value.shape) for value in values]
