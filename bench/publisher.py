@@ -3,9 +3,11 @@
     python bench/publisher.py [--minutes 10] [--rates 100 250 500]
 
 Brings the simulated system up under the policy. The period is measured from outside: between the instants at which the
-middleware of the publishing process stamped two commands. Then the same without the action node: an rclpy timer in the
-policy's process publishes the same message (bench/rclpy_timer.py). A bare loop (bench/bare_loop.py) runs beside each,
-so that the machine's own part shows. Rates above the first run for a fifth of the time each.
+middleware of the publishing process stamped two commands. Which ticks were missed the action node says itself (its
+account is tested, `test/control/test_loop.py`): from outside a late command and a missing one look alike. Then the same
+without the action node: an rclpy timer in the policy's process publishes the same message (bench/rclpy_timer.py). A
+bare loop (bench/bare_loop.py) runs beside each, so that the machine's own part shows. Rates above the first run for a
+fifth of the time each.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class Run:
         rate_hz: commands a second that were asked for.
         errors_ms: |time between two commands - period|, ms.
         bare_ms: the bare loop's errors meanwhile, ms; its rate is 100 Hz always.
-        missed: periods without a command, from outside.
+        late: commands more than one and a half periods after the one before, from outside.
         loop: the action node's own account at the end; empty for the timer.
         chunks_hz: inferences a second meanwhile.
         faults: reasons of the faults meanwhile.
@@ -53,7 +55,7 @@ class Run:
     rate_hz: float
     errors_ms: NDArray[np.float64]
     bare_ms: NDArray[np.float64]
-    missed: int
+    late: int
     loop: dict[str, Any]
     chunks_hz: float
     faults: list[str]
@@ -65,7 +67,7 @@ class Run:
             "periods": len(self.errors_ms),
             "period_error_ms": percentiles(self.errors_ms),
             "bare_loop_ms": percentiles(self.bare_ms),
-            "periods_without_a_command": self.missed,
+            "more_than_one_and_a_half_periods": self.late,
             "action_node": self.loop,
             "chunks_hz": self.chunks_hz,
             "faults": self.faults,
@@ -126,8 +128,8 @@ def measure(rate_hz: float, seconds: float, timer: bool, logs: Path) -> Run:
         gaps_ms = np.diff(commands.sent_ns) * 1e-6
         chunks_hz = (_chunks(watcher) - chunks_before) / seconds
     period_ms = 1e3 / rate_hz
-    missed = int(np.maximum(np.round(gaps_ms / period_ms) - 1, 0).sum())
-    return Run(rate_hz, np.abs(gaps_ms - period_ms), bare_ms, missed, loop, chunks_hz, list(watcher.faults))
+    late = int((gaps_ms > 1.5 * period_ms).sum())
+    return Run(rate_hz, np.abs(gaps_ms - period_ms), bare_ms, late, loop, chunks_hz, list(watcher.faults))
 
 
 def _up(supervisor: Supervisor, watcher: Watcher, commands: Sent, timer: bool) -> bool:
@@ -147,10 +149,10 @@ def figures(name: str, run: Run) -> list[Result]:
         Result(f"{name}_period_error_p50_ms", float(p50), "ms"),
         Result(f"{name}_period_error_p99_ms", float(p99), "ms"),
         Result(f"{name}_period_error_p99.9_ms", float(p999), "ms"),
-        Result(f"{name}_periods_without_a_command", run.missed),
+        Result(f"{name}_periods_half_as_long_again", run.late),
     ]
     if run.loop:
-        found.append(Result(f"{name}_missed_by_its_own_account", run.loop["missed"]))
+        found.append(Result(f"{name}_ticks_missed", run.loop["missed"]))
     return found
 
 
@@ -162,8 +164,7 @@ def report(ours: dict[float, Run], timer: Run) -> Report:
     goals = {
         "p99_ms": (f"<= {P99_MS:g}", lambda v: v <= P99_MS),
         "p99.9_ms": (f"<= {P999_MS:g}", lambda v: v <= P999_MS),
-        "without_a_command": ("0", lambda v: v == 0),
-        "own_account": ("0", lambda v: v == 0),
+        "ticks_missed": ("0", lambda v: v == 0),
     }
     for i, result in enumerate(results):
         for ending, (goal, met) in goals.items():
@@ -172,10 +173,12 @@ def report(ours: dict[float, Run], timer: Run) -> Report:
     results += figures(f"rclpy_timer_{first:g}_hz", timer)
     times = timer_p999 / ours_p999
     results.append(Result("times_better_at_p99.9", times, "", f">= {TIMES_BETTER:g}", times >= TIMES_BETTER))
-    bare = np.percentile(ours[first].bare_ms, (99, 99.9))
+    bare = np.percentile(ours[first].bare_ms, (99, 99.9, 100))
     results += [
+        Result(f"action_node_{first:g}_hz_period_error_max_ms", float(ours[first].errors_ms.max()), "ms"),
         Result("bare_loop_period_error_p99_ms", float(bare[0]), "ms"),
         Result("bare_loop_period_error_p99.9_ms", float(bare[1]), "ms"),
+        Result("bare_loop_period_error_max_ms", float(bare[2]), "ms"),
         Result("realtime_scheduling", ours[first].loop["realtime"]),
     ]
     for rate in others:

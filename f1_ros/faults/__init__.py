@@ -6,7 +6,7 @@
     judge.py         a recorded run against what its fault declares
     system.py        the simulated system with the relay in it
     run.py           `f1-ros faults run`: one fault after the other in the live system
-    table.py         the catalogue as docs/safety.md shows it
+    table.py         the catalogue as docs/faults.md shows it
 
 Nothing in here imports ROS: the relay, and the node that watches, are in `f1_ros.nodes`.
 """

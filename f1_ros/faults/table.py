@@ -1,4 +1,4 @@
-"""The catalogue as a table for docs/safety.md."""
+"""The catalogue as a table for docs/faults.md."""
 
 from __future__ import annotations
 

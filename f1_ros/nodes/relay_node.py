@@ -159,7 +159,7 @@ def _refuse(text: str) -> str | None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the relay; see docs/safety.md."""
+    """Run the relay; see docs/faults.md."""
     return run(lambda: [RelayNode()], args)
 
 

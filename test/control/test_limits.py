@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from f1_ros.control.limits import JointLimits, Limiter
-from f1_ros.control.stopping import braking_step, stopping_range
 from f1_ros.errors import LimitError
 
 DT = 0.01
@@ -162,34 +161,6 @@ def test_braking_ends_at_rest_and_stays_there() -> None:
     assert rest.acceleration.tolist() == [0.0] * 7
     assert limiter.brake().position.tolist() == rest.position.tolist()
     assert not rest.limited
-
-
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(
-    velocity=st.floats(-3.0, 3.0),
-    fraction=st.floats(-1.0, 1.0),
-    acceleration=st.floats(0.5, 50.0),
-    jerk=st.floats(5.0, 1e5),
-)
-def test_the_stopping_range_holds_every_position_of_the_fastest_stop(velocity, fraction, acceleration, jerk) -> None:
-    low, high = stopping_range(velocity, fraction * acceleration, acceleration, jerk)
-    p, v, a = 0.0, velocity, fraction * acceleration
-    for _ in range(2000):
-        shift, v, a = braking_step(v, a, acceleration, jerk, 0.05)
-        p += shift
-        assert low - 1e-9 <= p <= high + 1e-9
-        if v == 0.0 and a == 0.0:
-            break
-    assert v == 0.0
-    peak = fraction * acceleration
-    turns_back = velocity * (velocity + peak * abs(peak) / (2 * jerk)) < 0  # then it may stop short of where it began
-    assert turns_back or min(abs(p - low), abs(p - high)) < 1e-6 * max(1.0, abs(p))
-
-
-def test_stopping_distance_of_a_known_case() -> None:
-    # 1 rad/s, 10 rad/s^2 reached in 0.1 s at 100 rad/s^3: v (v/A + A/J) / 2 = 1 * (0.1 + 0.1) / 2.
-    assert stopping_range(1.0, 0.0, 10.0, 100.0) == pytest.approx((0.0, 0.1))
-    assert stopping_range(-1.0, 0.0, 10.0, 100.0) == pytest.approx((-0.1, 0.0))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from f1_ros.control.arbiter import Mode
 from f1_ros.control.kinematics import Frame, JointFrame
 from f1_ros.control.limits import JointLimits, Limiter
-from f1_ros.control.stopping import braking_path, braking_step
 from f1_ros.control.workspace import ArmWorkspace, Chain, Workspace
 from f1_ros.errors import LimitError
 
@@ -36,25 +35,6 @@ def outside(workspace: ArmWorkspace, position) -> float:
 def poses_inside(workspace: ArmWorkspace, n: int) -> np.ndarray:
     q = np.clip(READY + np.random.default_rng(2).normal(size=(400, 7)) * 0.6, LIMITS.lower, LIMITS.upper)
     return q[workspace.inside(q)][:n]
-
-
-@settings(max_examples=30, deadline=None, derandomize=True)
-@given(
-    velocity=st.floats(-3.0, 3.0),
-    fraction=st.floats(-1.0, 1.0),
-    acceleration=st.floats(0.5, 50.0),
-    jerk=st.floats(5.0, 1e5),
-)
-def test_the_braking_path_is_what_braking_tick_by_tick_gives(velocity, fraction, acceleration, jerk) -> None:
-    state, limits = (velocity, fraction * acceleration), (acceleration, jerk)
-    columns = [np.array([value, -value]) for value in (0.0, *state)]
-    path = braking_path(*columns, *(np.full(2, limit) for limit in limits), DT)
-    p, (v, a) = 0.0, state
-    for row in path:
-        assert row.tolist() == pytest.approx([p, -p], abs=1e-9)
-        shift, v, a = braking_step(v, a, *limits, DT)
-        p += shift
-    assert (v, a) == pytest.approx((0.0, 0.0), abs=1e-5)
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)

@@ -1,4 +1,4 @@
-"""The catalogue of faults: complete, possible to make, and as docs/safety.md shows it."""
+"""The catalogue of faults: complete, possible to make, and as docs/faults.md shows it."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_the_relay_stands_between_the_robot_and_all_that_listens_to_it() -> None
 
 
 def test_the_document_shows_the_catalogue() -> None:
-    assert markdown(PROFILE) in (REPO / "docs" / "safety.md").read_text()
+    assert markdown(PROFILE) in (REPO / "docs" / "faults.md").read_text()
 
 
 def test_the_list_names_each_fault(capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,7 +84,7 @@ def ways_past(sources: Mapping[str, str], topics: set[str]) -> list[str]:
             found += renamed
         found += [str(call) for call in calls(module, tree) if leads_past(call, topics)]
         if module == ACTION:
-            found += sending(tree)
+            found += sending(tree) + publishing(tree)
     return found
 
 
@@ -111,13 +111,24 @@ def leads_past(call: Call, topics: set[str]) -> bool:
         literal = topic.strip("'\"") if topic[:1] in "'\"" else None
         # A topic that is neither written out nor one of the profile's other topics cannot be judged.
         return literal in topics if literal is not None else not topic.endswith(".topic")
-    if name == "publish" and call.module == ACTION:
-        return call.function != "_send" and ast.unparse(call.node.func) != "self._status_publisher.publish"
     if name == "publish" and call.module == RIVAL:
         return "rival" in ast.unparse(call.node.func)
     if name == "command" and call.module.startswith("nodes/"):
         return (call.module, call.function) != (ACTION, "_send")
     return False
+
+
+def publishing(tree: ast.AST) -> list[str]:
+    """Where something is published, or handed on to be published, but in `_send`; but for the status."""
+    return [
+        f"{ACTION}:{n.lineno} {function.name}: {ast.unparse(n)}"
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef) and function.name != "_send"
+        for n in ast.walk(function)
+        if isinstance(n, ast.Attribute)
+        and n.attr in ("publish", "publish_raw")
+        and ast.unparse(n) != "self._status_publisher.publish"
+    ]
 
 
 def sending(tree: ast.AST) -> list[str]:
@@ -181,6 +192,7 @@ def test_the_chain_that_is_checked_is_there() -> None:
         ("control/controller.py", "dataclasses.replace(command, position=target)"),
         ("nodes/action_node.py", "replace(command, velocity=zero)"),
         ("nodes/action_node.py", "publisher.publish(message)"),
+        ("nodes/action_node.py", "at_deadline(partial(publisher.handle.publish_raw, data))"),
         ("nodes/gripper_client.py", "self._client.send_goal(message)"),
         ("nodes/fault_probe.py", "self._rival.publish(message)"),
     ],
