@@ -196,10 +196,10 @@ def check(
             answer = theirs.infer(observation, one.instruction, seed=number)
         except EngineError:  # a stage that fails, or NaN: its comparison shows it as well
             errors.append(np.full((file.spec.chunk_size, len(allowed)), np.inf))
-            continue
-        errors.append(np.abs(expected.actions - answer.actions))
-        if expected.foresight is not None and answer.foresight is not None:
-            codes.add(torch.from_numpy(expected.foresight.codes), torch.from_numpy(answer.foresight.codes))
+        else:
+            errors.append(np.abs(expected.actions - answer.actions))
+            if expected.foresight is not None and answer.foresight is not None:
+                codes.add(torch.from_numpy(expected.foresight.codes), torch.from_numpy(answer.foresight.codes))
         progress(number + 1, len(recorded))
     stages = {
         stage: _judge(precisions[stage], {name: c.figures for name, c in outputs.items()}, both.failures.get(stage))

@@ -91,7 +91,6 @@ class GateRecord:
 def make_record(folder: Path, manifest: EngineManifest, verdict: Verdict, robot: str, data: str) -> GateRecord:
     """The record of what the gate found of an engine on this machine."""
     config = json.dumps(dataclasses.asdict(manifest.config), sort_keys=True)
-    precisions = set(manifest.precision.values())
     return GateRecord(
         passed=not verdict.failed,
         failed=verdict.failed,
@@ -103,10 +102,16 @@ def make_record(folder: Path, manifest: EngineManifest, verdict: Verdict, robot:
         versions=runtime_versions(manifest.config.backend),
         observations=verdict.observations,
         data=data,
-        bounds={precision: bounds for precision, bounds in BOUNDS.items() if precision in precisions},
+        bounds=bounds_of(manifest),
         stages=verdict.stages,
         whole=verdict.whole,
     )
+
+
+def bounds_of(manifest: EngineManifest) -> dict[str, Bounds]:
+    """The bounds of the precisions that an engine has."""
+    used = set(manifest.precision.values())
+    return {precision: bounds for precision, bounds in BOUNDS.items() if precision in used}
 
 
 def load_record(folder: Path) -> GateRecord | None:
@@ -136,6 +141,8 @@ def objection(folder: Path, manifest: EngineManifest) -> str:
     if record.versions != runtime_versions(manifest.config.backend):
         versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
         return f"it was checked with {versions}"
+    if record.bounds != bounds_of(manifest):
+        return "it was checked against other bounds"
     return "" if record.passed else f"{FAILED}: {', '.join(record.failed)}"
 
 

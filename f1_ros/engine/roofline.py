@@ -31,7 +31,7 @@ class Device:
         name: of the device.
         bandwidth: of its memory, GB/s.
         peak: dense TFLOPS (TOPS) of its tensor cores by width: fp16 and bf16 with accumulation in fp32, fp8 likewise,
-            or int8 where there is no fp8. A width without a figure is one for which no source was found.
+            or int8 where there is no fp8.
         source: the vendor's document, and what was made of its figures.
     """
 

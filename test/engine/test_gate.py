@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import mutations
@@ -171,6 +172,9 @@ def test_an_engine_may_run_on_its_own_passing_record_alone(
     with monkeypatch.context() as later:
         later.setattr(gate_record, "runtime_versions", lambda: {"onnxruntime": "99.0"})
         assert "checked with onnxruntime" in objection(folder, manifest)
+    with monkeypatch.context() as stricter:
+        stricter.setattr(gate_record, "BOUNDS", {**BOUNDS, "fp32": replace(BOUNDS["fp32"], action=1e-9)})
+        assert "other bounds" in objection(folder, manifest)
     text = (folder / MANIFEST_FILE).read_text()
     (folder / MANIFEST_FILE).write_text(text.replace('"flow_steps": 0', '"flow_steps": 1'))
     assert "another build" in objection(folder, load_manifest(folder, ""))
@@ -208,6 +212,12 @@ def test_an_engine_that_is_built_on_first_use_is_checked_at_once_if_the_policy_b
     before = len(said)
     opening.open_policy_engine(policy, "onnxruntime", 0, "own", said.append)
     assert len(said) == before  # neither built nor checked again
+
+    shutil.rmtree(tmp_path / "cache")
+    (policy / CHECK_FILE).write_bytes(b"damaged")
+    engine = opening.open_policy_engine(policy, "onnxruntime", 0, "own", said.append)
+    assert "not checked" in engine.info.objection
+    assert "It cannot be checked" in said[-1]
 
 
 def test_the_torch_engine_needs_no_record(policy_dir: Path) -> None:
@@ -266,8 +276,6 @@ def test_figures_of_a_comparison_are_the_worst_over_all_observations() -> None:
 def test_observations_come_back_as_they_were_and_only_for_their_policy(
     policy_dir: Path, data: Path, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     spec = load_policy_file(policy_dir).spec
     recorded = load(data, spec)
     save(tmp_path / "again.npz", recorded)
