@@ -226,7 +226,8 @@ class _Loaded:
     def _copied(self, index: int, tensor: Tensor) -> Tensor:
         buffer = self._buffers[index]
         if buffer is None:
-            buffer = self._buffers[index] = torch.empty_like(tensor, device=self._stream.device)
+            with torch.inference_mode(False):  # it outlives this inference
+                buffer = self._buffers[index] = torch.empty_like(tensor, device=self._stream.device)
         buffer.copy_(tensor)
         return buffer
 
