@@ -44,9 +44,9 @@ class Bounds:
 BOUNDS: dict[Precision, Bounds] = {  # from the finest to the coarsest
     # The order of summation: nothing else may differ.
     "fp32": Bounds(cosine=1 - 1e-8, error=1e-4, flips=0.0, codes=0.0, action=1e-4, usual=0.1, largest=0.1),
-    # About twice what the shipped policy shows where products are rounded to 11 and to 8 bits (docs/gpu.md).
-    "fp16": Bounds(cosine=1 - 1e-5, error=0.02, flips=0.02, codes=0.03, action=None, usual=0.1, largest=0.5),
-    "bf16": Bounds(cosine=1 - 1e-3, error=0.2, flips=0.06, codes=0.1, action=None, usual=0.2, largest=1.5),
+    # Two to three times what the shipped policy shows where products are rounded to 11 and to 8 bits (docs/gpu.md).
+    "fp16": Bounds(cosine=1 - 5e-6, error=0.02, flips=0.02, codes=0.02, action=None, usual=0.05, largest=0.2),
+    "bf16": Bounds(cosine=1 - 3e-4, error=0.2, flips=0.06, codes=0.06, action=None, usual=0.15, largest=1.0),
     "int8": Bounds(cosine=0.995, error=0.5, flips=0.1, codes=0.1, action=None, usual=0.5, largest=3.0),
 }
 
