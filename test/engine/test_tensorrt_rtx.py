@@ -184,7 +184,7 @@ def test_a_halved_stage_computes_nearly_the_same(precision: Any, most: float, co
     """By ONNX's reference in numpy: ONNX Runtime's CPU kernels know no bfloat16, and round fp16 as they like."""
     outputs = []
     for kind in ("fp32", precision):
-        model = onnx_ir.load(compiled_dir / "flow.onnx")
+        model = onnx_ir.external_data.load_to_model(onnx_ir.load(compiled_dir / "flow.onnx"))
         if kind != "fp32":
             halve(model, kind)
         draw = np.random.default_rng(0)
