@@ -70,7 +70,7 @@ class Size:
     chunk: int = 16
     flow_steps: int = 5
     scales: int = 4
-    layers: int = 6
+    layers: int = 4
     width: int = 256
 
 
