@@ -123,6 +123,10 @@ def build_engine(
             with path.open("rb") as written:
                 os.fsync(written.fileno())
         _publish(beside, out, replace)
+    except OSError as error:
+        raise EngineError(
+            f"{out} cannot be written: {error}.", remedy="Give a folder that can be written, with room."
+        ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return manifest
@@ -310,10 +314,10 @@ def _publish(beside: Path, out: Path, replace: bool) -> None:
         if replace and out.exists():
             out.rename(before)
         beside.rename(out)
-    except OSError as error:
+    except OSError:
         if before.is_dir() and not out.exists():
             before.rename(out)
         if not out.is_dir():
-            raise EngineError(f"{out} cannot be made: {error}.", remedy="Give a folder that can be written.") from error
+            raise
     finally:
         shutil.rmtree(before, ignore_errors=True)

@@ -174,22 +174,43 @@ def test_an_engine_for_another_version_of_its_package_is_refused(policy_dir: Pat
         open_engine(policy_dir, str(copied))
 
 
-def test_a_build_that_fails_leaves_nothing(policy_dir: Path, tmp_path: Path) -> None:
-    def stop(what: str, done: int, total: int) -> None:
-        if done == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        build_engine(policy_dir, EngineConfig(backend="onnxruntime"), tmp_path / "engine", progress=stop)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_what_is_no_engine_is_not_replaced(policy_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(ConfigError, match="is there already, and no engine"):
         build_engine(policy_dir, EngineConfig(backend="onnxruntime"), tmp_path / "photos", replace=True)
 
 
+@pytest.fixture
+def quick(compiled_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages are copied from those that were exported before: for what happens around the export."""
+
+    def copy(network: Any, layout: Any, config: Any, folder: Path, progress: Callable[..., None] = print) -> None:
+        for path in compiled_dir.iterdir():
+            if path.name != "manifest.json":
+                shutil.copy(path, folder)
+        progress("done", 1, 1)
+
+    monkeypatch.setattr("f1_ros.engine.export.export_stages", copy)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_build_that_is_broken_off_leaves_nothing(policy_dir: Path, tmp_path: Path) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(policy_dir, EngineConfig(backend="onnxruntime"), tmp_path / "engine", progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_place_that_cannot_be_written_is_refused(policy_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EngineError, match=r"cannot be written.*with room"):
+        build_engine(policy_dir, EngineConfig(backend="onnxruntime"), tmp_path / "file" / "engine")
+
+
+@pytest.mark.usefixtures("quick")
 def test_an_engine_is_replaced_by_the_command_that_its_refusal_names(policy_dir: Path, copied: Path) -> None:
     truncate(copied / "flow.onnx")
     with pytest.raises(EngineError, match=r"flow\.onnx") as raised:
@@ -198,6 +219,21 @@ def test_an_engine_is_replaced_by_the_command_that_its_refusal_names(policy_dir:
     assert main(["onnxruntime" if word == "CONFIG" else word for word in words]) == 0
     load_manifest(copied, "")
     assert [path.name for path in copied.parent.iterdir()] == ["engine"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_of_two_that_build_the_same_engine_the_first_ones_stays(
+    policy_dir: Path, compiled_dir: Path, tmp_path: Path
+) -> None:
+    def another_is_first(what: str, done: int, total: int) -> None:
+        shutil.copytree(compiled_dir, tmp_path / "engine")
+        (tmp_path / "engine" / "first").touch()
+
+    config = EngineConfig(backend="onnxruntime")
+    manifest = build_engine(policy_dir, config, tmp_path / "engine", progress=another_is_first)
+    assert load_manifest(tmp_path / "engine", "").files == manifest.files
+    assert (tmp_path / "engine" / "first").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["engine"]
 
 
 def test_the_manifest_says_what_the_engine_is_of(policy_dir: Path, compiled_dir: Path) -> None:
