@@ -140,6 +140,8 @@ def _results(record: GateRecord) -> list[Result]:
     whole, loosest = record.whole, max(record.bounds.values(), key=lambda bounds: bounds.codes)
     ok = whole.codes <= loosest.codes
     results.append(Result("foresight_codes_flipped", whole.codes, "share", f"<= {loosest.codes:g}", ok))
+    for scale, share in enumerate(whole.codes_by_scale):
+        results.append(Result(f"foresight_codes_flipped_scale_{scale}", share, "share"))
     for name, action in whole.actions.items():
         allow = action.bounds
         results.append(

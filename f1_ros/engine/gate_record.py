@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from f1_ros.engine.protocol import EngineInfo
 from f1_ros.errors import ConfigError, EngineError
 
 RECORD_FILE = "check.json"
+UNKNOWN = "unknown"
+_NVIDIA_SMI = ("nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader")
 FAILED = "it did not pass its check"
 _RUNTIMES: dict[Backend, tuple[str, ...]] = {
     "torch": (),
@@ -136,8 +139,11 @@ def objection(folder: Path, manifest: EngineManifest) -> str:
         return "it was not checked against PyTorch"
     if record.engine != sha256(folder / MANIFEST_FILE):
         return "its check is of another build"
-    if record.device != device_class(manifest.config.device):
-        return f"it was checked on '{record.device}', this is '{device_class(manifest.config.device)}'"
+    here = device_class(manifest.config.device)
+    if record.device != here:
+        return f"it was checked on '{record.device}', this is '{here}'"
+    if here.endswith(UNKNOWN):
+        return "nvidia-smi does not say which GPU this is"
     if record.versions != runtime_versions(manifest.config.backend):
         versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
         return f"it was checked with {versions}"
@@ -161,15 +167,23 @@ def refuse_unchecked(info: EngineInfo, policy_dir: Path) -> None:
 
 
 def device_class(device: str) -> str:
-    """What a figure holds for: a kind of CPU or GPU, such as `cpu x86_64 avx2 avx512f`."""
+    """What figures hold for: a kind of CPU, such as `cpu x86_64 avx2 avx512f`, or a GPU with its driver."""
     if device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            return "cuda, none here"
-        major, minor = torch.cuda.get_device_capability()
-        return f"cuda sm{major}{minor} {torch.cuda.get_device_name()}"
+        return f"cuda {_gpu() or UNKNOWN}"
     return " ".join(["cpu", platform.machine(), *(flag for flag in _CPU_FLAGS if flag in _cpu_flags())])
+
+
+def _gpu() -> str:
+    """Name, compute capability and driver of the first GPU; a Jetson's model where there is no nvidia-smi."""
+    try:
+        done = subprocess.run(_NVIDIA_SMI, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.partition("\n")[0].strip()
+    except (OSError, subprocess.SubprocessError):
+        pass
+    try:
+        return Path("/proc/device-tree/model").read_text().strip("\0 \n")
+    except OSError:
+        return ""
 
 
 def runtime_versions(backend: Backend) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -220,6 +222,27 @@ def test_an_engine_that_is_built_on_first_use_is_checked_at_once_if_the_policy_b
     assert "It cannot be checked" in said[-1]
 
 
+def test_a_gpu_is_told_by_name_and_driver_and_one_that_cannot_be_told_is_no_device(
+    policy_dir: Path,
+    engine: Path,
+    tmp_path: Path,
+    check: Callable[[Path], tuple[int, dict]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert gate_record.device_class("cpu").startswith(f"cpu {platform.machine()}")
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA Thor, 11.0, 580.00'\necho 'another'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert gate_record.device_class("cuda") == "cuda NVIDIA Thor, 11.0, 580.00"
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert "Thor, 11.0" not in gate_record.device_class("cuda")  # a Jetson's model, or unknown
+    folder = mutations.mutate(engine, tmp_path / "engine", "decoder", lambda graph: None)
+    monkeypatch.setattr(gate_record, "device_class", lambda device: "cuda unknown")
+    assert check(folder)[0] == 0
+    assert "does not say which GPU" in objection(folder, load_manifest(folder, ""))
+
+
 def test_the_torch_engine_needs_no_record(policy_dir: Path) -> None:
     refuse_unchecked(open_engine(policy_dir, "torch").info, policy_dir)
 
@@ -252,6 +275,18 @@ def test_the_document_shows_the_bounds() -> None:
     assert shown["95th percentile of an action's error"] == [f"{exact.usual:g}", f"{coarse.usual:g}"]
     assert shown["largest error of a joint"] == [f"{exact.largest:g}", f"{coarse.largest:g}"]
     assert all(f"{name}" in document for name in ("allow_unchecked_engine", RECORD_FILE, CHECK_FILE))
+
+
+def test_the_document_shows_what_was_measured() -> None:
+    root = Path(__file__).parents[2]
+    document = (root / "docs" / "engines.md").read_text()
+    for name, file in (("onnxruntime", "engine_check_fp32.json"), ("onnxruntime_int8", "engine_check_int8.json")):
+        report = json.loads((root / "bench" / "results" / file).read_text())
+        assert report["passed"]
+        whole, joints = report["whole"], [a for n, a in report["whole"]["actions"].items() if n != "gripper"]
+        usual, largest = (1e3 * max(action[key] for action in joints) for key in ("usual", "largest"))
+        codes = f"{whole['codes']:.1%} others".replace("%", " %") if whole["codes"] else "identical"
+        assert f"| `{name}` | {codes} | {usual:.2g} mrad | {largest:.2g} mrad |" in document
 
 
 def test_figures_of_a_comparison_are_the_worst_over_all_observations() -> None:

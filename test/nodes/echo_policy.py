@@ -45,10 +45,10 @@ class EchoEngine:
     def __init__(self, folder: Path, engine: str, threads: int, *, say: Callable[[str], None]) -> None:
         if folder.name == "missing":
             raise CheckpointError(f"{folder}: model.safetensors is missing.", remedy="Take the checkpoint anew.")
-        if engine == "unchecked":
-            self.info = replace(self.info, directory="/engine", objection="it was not checked against PyTorch")
         self.spec = replace(SPEC, trained_prefix_steps=0) if folder.name == "untrained" else SPEC
         self.info = EngineInfo(engine, guides=engine == "torch")
+        if engine == "unchecked":
+            self.info = replace(self.info, directory="/engine", objection="it was not checked against PyTorch")
         self._warm = False
 
     def warm_up(self) -> None:

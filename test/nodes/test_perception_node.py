@@ -62,7 +62,7 @@ def test_camera_frames_become_chunks_and_a_predicted_view(
     pictures = ros.collect(Image, "/f1/foresight/image", SENSOR)
     # A busy machine may take its time: ages are not what is tested here.
     slow = {"max_frame_age": 10.0, "max_observation_age": 60.0, "missing_after": 2.0}
-    for_policy = {"engine": engine, **slow}
+    for_policy = {"engine": engine, "allow_unchecked_engine": engine != "torch", **slow}
     processes = [
         ros.start(program, policy=str(untrained_policy), **(slow if program == "observation_node" else for_policy))
         for program in programs
