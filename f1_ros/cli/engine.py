@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     build.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="directory to make; an engine there is replaced"
+    )
+    build.add_argument(
+        "--gpu",
+        metavar="SM",
+        help="compute capability to build for, such as SM89, with an engine of TensorRT-RTX; the GPU need not be here "
+        "(default: this machine's)",
     )
     build.set_defaults(run=_build)
     engine_check.add_commands(commands)
@@ -72,6 +79,8 @@ def _build(args: argparse.Namespace) -> int:
         print(f"{time.monotonic() - began:6.1f} s  {done} of {total} stages  {what}", file=sys.stderr, flush=True)
 
     config = load_engine_config(args.engine)
+    if args.gpu:
+        config = dataclasses.replace(config, gpu=args.gpu)
     layout = policy_layout(args.policy, load_policy_file(args.policy), read_config(args.policy))
     precisions = {stage: config.precision_of(stage) for stage in STAGES}
     print(memory_tables({"this engine": memory_plan(layout, precisions, on_cpu=config.device == "cpu")}))

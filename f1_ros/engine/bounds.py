@@ -41,16 +41,20 @@ class Bounds:
     largest: float
 
 
-BOUNDS: dict[Precision, Bounds] = {
+BOUNDS: dict[Precision, Bounds] = {  # from the finest to the coarsest
     # The order of summation: nothing else may differ.
     "fp32": Bounds(cosine=1 - 1e-8, error=1e-4, flips=0.0, codes=0.0, action=1e-4, usual=0.1, largest=0.1),
+    # Two to three times what the shipped policy shows where products are rounded to 11 and to 8 bits (docs/gpu.md).
+    "fp16": Bounds(cosine=1 - 5e-6, error=0.02, flips=0.02, codes=0.02, action=None, usual=0.05, largest=0.2),
+    "bf16": Bounds(cosine=1 - 3e-4, error=0.2, flips=0.06, codes=0.06, action=None, usual=0.15, largest=1.0),
     "int8": Bounds(cosine=0.995, error=0.5, flips=0.1, codes=0.1, action=None, usual=0.5, largest=3.0),
 }
 
 
 def loosest(precisions: Iterable[Precision]) -> Bounds:
     """The bounds of an engine whose stages have these precisions."""
-    return BOUNDS["int8" if "int8" in set(precisions) else "fp32"]
+    used = set(precisions)
+    return next(bounds for precision, bounds in reversed(BOUNDS.items()) if precision in used)
 
 
 @dataclass(frozen=True)

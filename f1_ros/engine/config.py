@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -10,8 +11,8 @@ from f1_ros.config import load_yaml
 from f1_ros.errors import ConfigError
 from f1_ros.paths import share_dir
 
-Backend = Literal["torch", "onnxruntime"]
-Precision = Literal["fp32", "int8"]
+Backend = Literal["torch", "onnxruntime", "tensorrt_rtx"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Stage = Literal["image_tower", "history_encoder", "language", "prefix", "foresight", "flow", "decoder"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 """What precision can be chosen for; "foresight" is all of its scales."""
@@ -22,12 +23,14 @@ class EngineConfig:
     """How a policy is run.
 
     Attributes:
-        backend: torch: eager, needs no build; onnxruntime: each stage compiled.
-        precision: of the stages: fp32, or int8: dynamic quantisation of the layers' products, onnxruntime only.
+        backend: torch: eager, needs no build; onnxruntime, tensorrt_rtx: each stage compiled.
+        precision: of the stages. fp32; int8: dynamic quantisation of the layers' products, onnxruntime only; fp16 and
+            bf16: the products in 16 bits, tensorrt_rtx only.
         stages: precision of single stages, by name (`STAGES`), where it is another.
         flow_steps: Euler steps of the flow; 0: as the network was trained.
         threads: CPU threads.
-        device: cpu, or cuda with a package of ONNX Runtime that has it.
+        device: cpu; or cuda, with a package of ONNX Runtime that has it, and always with tensorrt_rtx.
+        gpu: what tensorrt_rtx builds for, by compute capability, such as SM89; empty: this machine's.
 
     Raises:
         ConfigError: if something does not go together.
@@ -39,6 +42,7 @@ class EngineConfig:
     flow_steps: int = 0
     threads: int = 1
     device: Literal["cpu", "cuda"] = "cpu"
+    gpu: str = ""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.stages) - set(STAGES))
@@ -50,6 +54,18 @@ class EngineConfig:
             )
         if self.backend == "torch" and self.device != "cpu":
             raise ConfigError("backend torch runs on the CPU alone.", remedy="Choose device cpu.")
+        used = {self.precision, *self.stages.values()}
+        if self.backend == "onnxruntime" and not used <= {"fp32", "int8"}:
+            raise ConfigError("onnxruntime runs in fp32 and int8.", remedy="Choose one of them by stage.")
+        if self.backend == "tensorrt_rtx" and "int8" in used:
+            raise ConfigError("tensorrt_rtx runs in fp32, fp16 and bf16.", remedy="Choose one of them by stage.")
+        if self.backend == "tensorrt_rtx" and self.device != "cuda":
+            raise ConfigError("tensorrt_rtx runs on a GPU.", remedy="Choose device cuda.")
+        if self.gpu and (self.backend != "tensorrt_rtx" or not re.fullmatch(r"SM\d{2,3}", self.gpu)):
+            raise ConfigError(
+                f"gpu is {self.gpu} with backend {self.backend}.",
+                remedy="Give a compute capability such as SM89 with backend tensorrt_rtx, or leave it out.",
+            )
         if not 0 <= self.flow_steps <= 1000:
             raise ConfigError(f"flow_steps is {self.flow_steps}.", remedy="Give 1 to 1000, or 0 for the network's own.")
         if not 1 <= self.threads <= 256:

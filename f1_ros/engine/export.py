@@ -15,13 +15,14 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from f1_ros.engine.config import EngineConfig
+from f1_ros.engine.config import Backend, EngineConfig, Precision
+from f1_ros.engine.half import halve
 from f1_ros.engine.layout import Layout, Signature
 from f1_ros.engine.manifest import MANIFEST_FILE, EngineManifest, code_hash, model_hashes, sha256
 from f1_ros.engine.policy import POLICY_FILE, load_policy_file
@@ -49,6 +50,8 @@ TOOLS = {
     "numpy": "2.4.6",
 }
 """What a stage is exported and run with, at the versions that were tested."""
+COMPILERS: dict[Backend, dict[str, str]] = {"tensorrt_rtx": {"tensorrt-rtx": "1.7.1.116"}}
+"""What else a backend is compiled with."""
 _ALSO = {"onnxruntime": ("onnxruntime-gpu",)}
 """Packages that bring the same module."""
 
@@ -82,6 +85,7 @@ def build_engine(
     """
     if config.backend == "torch":
         raise ConfigError("Engine torch needs no build.", remedy="Run the policy with it, or choose another engine.")
+    config = buildable(config)
     if out.exists() and not (replace and (out / MANIFEST_FILE).is_file()):
         raise ConfigError(f"{out} is there already, and no engine.", remedy="Remove it, or give another --out.")
     network = load_policy_network(policy_dir).requires_grad_(False)
@@ -94,8 +98,10 @@ def build_engine(
     shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir(parents=True)
-        export_stages(network, layout, config, beside, progress)
         signatures = layout.signatures()
+        export_stages(network, layout, config, beside, progress)
+        if config.backend == "tensorrt_rtx":
+            _compile(beside, list(signatures), config.gpu, progress)
         manifest = EngineManifest(
             policy=name,
             robot=robot,
@@ -108,7 +114,7 @@ def build_engine(
             foresight=layout.foresight,
             precision={stage: config.precision_of(stage) for stage in signatures},
             stages=signatures,
-            tools=tool_versions(),
+            tools=tool_versions(config.backend),
             opset=OPSET,
             files={path.name: sha256(path) for path in sorted(beside.iterdir())},
         )
@@ -126,6 +132,32 @@ def build_engine(
     return manifest
 
 
+def buildable(config: EngineConfig) -> EngineConfig:
+    """The configuration with everything that this machine adds to it: for TensorRT-RTX the GPU that is built for.
+
+    Raises:
+        ConfigError: if it cannot be built for that GPU, or names none and there is none here.
+        EngineError: if a package is missing.
+    """
+    if config.backend != "tensorrt_rtx":
+        return config
+    from f1_ros.engine.tensorrt_rtx import for_a_gpu
+
+    return for_a_gpu(config)
+
+
+def _compile(folder: Path, stages: Sequence[str], gpu: str, progress: Progress) -> None:
+    """Put what TensorRT-RTX makes of exported stages in their place."""
+    from f1_ros.engine.tensorrt_rtx import compile_stage
+
+    for done, name in enumerate(stages):
+        progress(f"{name} for {gpu}", done, len(stages))
+        compile_stage(folder / f"{name}.onnx", gpu)
+        (folder / f"{name}.onnx").unlink()
+    (folder / WEIGHTS_DATA).unlink()
+    progress(f"done for {gpu}", len(stages), len(stages))
+
+
 def export_stages(
     network: F1Model,
     layout: Layout,
@@ -138,25 +170,24 @@ def export_stages(
     Raises:
         EngineError: if a stage cannot be exported, or a package is missing.
     """
-    tool_versions()
+    tool_versions(config.backend)
     signatures = layout.signatures()
     modules = make_stages(network, layout)
     with _SharedWeights(folder / WEIGHTS_DATA) as weights:
         for done, (name, signature) in enumerate(signatures.items()):
             progress(name, done, len(signatures))
-            quantise = config.precision_of(name) == "int8"
-            _export(modules[name], signature, folder / f"{name}.onnx", weights, quantise)
+            _export(modules[name], signature, folder / f"{name}.onnx", weights, config.precision_of(name))
     progress("done", len(signatures), len(signatures))
 
 
-def tool_versions() -> dict[str, str]:
-    """Versions of what a stage is exported and run with.
+def tool_versions(backend: Backend) -> dict[str, str]:
+    """Versions of what a stage is exported, compiled and run with.
 
     Raises:
         EngineError: with the line that installs what is missing.
     """
     versions, missing = {}, []
-    for tool, tested in TOOLS.items():
+    for tool, tested in {**TOOLS, **COMPILERS.get(backend, {})}.items():
         found = [version for name in (tool, *_ALSO.get(tool, ())) if (version := _version(name))]
         if found:
             versions[tool] = found[0]
@@ -177,7 +208,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _export(stage: Stage, signature: Signature, path: Path, weights: _SharedWeights, quantise: bool) -> None:
+def _export(stage: Stage, signature: Signature, path: Path, weights: _SharedWeights, precision: Precision) -> None:
     import onnx
     import onnx_ir
 
@@ -205,10 +236,12 @@ def _export(stage: Stage, signature: Signature, path: Path, weights: _SharedWeig
     assert program is not None
     model = program.model
     _name_nodes(model)
-    if quantise:
-        from f1_ros.engine.ort_stages import quantise as quantised
+    if precision == "int8":
+        from f1_ros.engine.ort_stages import quantise
 
-        model = quantised(model, path.with_suffix(".quantise"))
+        model = quantise(model, path.with_suffix(".quantise"))
+    elif precision != "fp32":
+        halve(model, precision)
     weights.take(model)
     onnx_ir.save(model, path)
     onnx.checker.check_model(str(path))

@@ -124,6 +124,11 @@ class SideBySide:
         return self._reference.layout
 
     @property
+    def device(self) -> torch.device:
+        """The reference's."""
+        return self._reference.device
+
+    @property
     def info(self) -> EngineInfo:
         """The reference's."""
         return self._reference.info
@@ -137,7 +142,7 @@ class SideBySide:
             self.failures[stage] = error.problem
             return outputs
         for comparison, ours, theirs in zip(self.comparisons[stage].values(), outputs, others, strict=True):
-            comparison.add(ours, theirs)
+            comparison.add(ours, theirs.cpu())
         return outputs
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from f1_ros.config import load_yaml
 from f1_ros.engine.bounds import BOUNDS, Bounds
+from f1_ros.engine.config import Backend
 from f1_ros.engine.gate import StageCheck, Verdict, WholeCheck
 from f1_ros.engine.manifest import MANIFEST_FILE, EngineManifest, sha256
 from f1_ros.engine.protocol import EngineInfo
@@ -27,7 +28,11 @@ RECORD_FILE = "check.json"
 UNKNOWN = "unknown"
 _NVIDIA_SMI = ("nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader")
 FAILED = "it did not pass its check"
-_RUNTIMES = ("onnxruntime",)
+_RUNTIMES: dict[Backend, tuple[str, ...]] = {
+    "torch": (),
+    "onnxruntime": ("onnxruntime",),
+    "tensorrt_rtx": ("tensorrt-rtx",),
+}
 """Packages whose version decides what a stage computes once it is built."""
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16")
 """What of a CPU chooses between kernels that round differently."""
@@ -97,7 +102,7 @@ def make_record(folder: Path, manifest: EngineManifest, verdict: Verdict, robot:
         config=hashlib.sha256(config.encode()).hexdigest(),
         robot=robot,
         device=device_class(manifest.config.device),
-        versions=runtime_versions(),
+        versions=runtime_versions(manifest.config.backend),
         observations=verdict.observations,
         data=data,
         bounds=bounds_of(manifest),
@@ -139,7 +144,7 @@ def objection(folder: Path, manifest: EngineManifest) -> str:
         return f"it was checked on '{record.device}', this is '{here}'"
     if here.endswith(UNKNOWN):
         return "nvidia-smi does not say which GPU this is"
-    if record.versions != runtime_versions():
+    if record.versions != runtime_versions(manifest.config.backend):
         versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
         return f"it was checked with {versions}"
     if record.bounds != bounds_of(manifest):
@@ -181,12 +186,12 @@ def _gpu() -> str:
         return ""
 
 
-def runtime_versions() -> dict[str, str]:
+def runtime_versions(backend: Backend) -> dict[str, str]:
     """Versions of `_RUNTIMES`."""
     from importlib import metadata
 
     found = {}
-    for package in _RUNTIMES:
+    for package in _RUNTIMES[backend]:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from f1_ros.engine.protocol import EngineInfo
@@ -201,12 +202,17 @@ class StageRunner(Protocol):
         """What this is."""
         ...
 
+    @property
+    def device(self) -> torch.device:
+        """Where outputs lie, and inputs best do."""
+        ...
+
     def run(self, stage: str, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run one stage.
 
         Args:
             stage: one of `Layout.signatures`.
-            inputs: contiguous CPU tensors, as its signature has them.
+            inputs: contiguous tensors on the CPU or on `device`, as its signature has them.
 
         Returns:
             Its outputs. They may be overwritten when the same stage runs again: copy what is to last.

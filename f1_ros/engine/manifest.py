@@ -1,8 +1,9 @@
 """What a compiled engine is of: `manifest.json` in its directory, and whether that directory is whole.
 
     manifest.json     EngineManifest
-    STAGE.onnx        each stage of the network
-    weights.data      the stages' weights, each once
+    STAGE.onnx        each stage of the network, and
+    weights.data      the stages' weights, each once; or
+    STAGE.engine      each stage with its weights, for TensorRT-RTX
 
 A directory appears whole or not at all (it is written beside its place and renamed), every file's hash is checked
 before it is loaded, and the policy's own files must be those that it was made from.
@@ -29,7 +30,7 @@ from f1_ros.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 MANIFEST_FILE = "manifest.json"
 POLICY_FILES = (WEIGHTS_FILE, CONFIG_FILE, POLICY_FILE)
 """What an engine is made from; a golden directory has no policy.json."""
-CODE = ("layout.py", "stages.py", "export.py")
+CODE = ("layout.py", "stages.py", "export.py", "half.py", "tensorrt_rtx.py")
 """What beside f1_ros/model/ decides what a stage computes."""
 
 
@@ -76,10 +77,10 @@ class EngineManifest:
         (folder / MANIFEST_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
 
 
-def rebuild_command(policy_dir: Path | str, folder: Path, engine: str = "CONFIG") -> str:
-    """The command that makes an engine's directory anew, for messages."""
+def rebuild_command(policy_dir: Path | str, folder: Path, engine: str = "CONFIG", gpu: str = "") -> str:
+    """The command that makes an engine's directory anew, for messages; gpu: where it is for one."""
     command = ["f1-ros", "engine", "build", "--policy", str(policy_dir), "--engine", engine, "--out", str(folder)]
-    return shlex.join(command)
+    return shlex.join([*command, *(("--gpu", gpu) if gpu else ())])
 
 
 def load_manifest(folder: Path, rebuild: str) -> EngineManifest:
@@ -105,7 +106,8 @@ def load_manifest(folder: Path, rebuild: str) -> EngineManifest:
             raise EngineError(f"{folder}: {name} is missing.", remedy=remedy)
         if sha256(folder / name) != expected:
             raise EngineError(f"{folder}: {name} is not what was built.", remedy=remedy)
-    missing = [stage for stage in manifest.stages if f"{stage}.onnx" not in manifest.files]
+    suffix = ".engine" if manifest.config.backend == "tensorrt_rtx" else ".onnx"
+    missing = [stage for stage in manifest.stages if f"{stage}{suffix}" not in manifest.files]
     if missing:
         raise EngineError(f"{folder}: the manifest lists no file for {', '.join(missing)}.", remedy=remedy)
     return manifest

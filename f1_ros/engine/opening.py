@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from f1_ros.engine.config import EngineConfig, choose_engine, load_engine_config
-from f1_ros.engine.export import build_engine, tool_versions
+from f1_ros.engine.export import build_engine, buildable, tool_versions
 from f1_ros.engine.gate_record import FAILED, objection
 from f1_ros.engine.layout import Layout, StageRunner
 from f1_ros.engine.manifest import (
@@ -73,9 +73,13 @@ def compiled_stages(policy_dir: Path, folder: Path, manifest: EngineManifest, th
     Raises:
         EngineError: if its package is missing or cannot load it.
     """
+    layout = Layout(read_config(policy_dir), manifest.images, manifest.words, manifest.foresight)
+    if manifest.config.backend == "tensorrt_rtx":
+        from f1_ros.engine.tensorrt_rtx import TensorRtRtxStages
+
+        return TensorRtRtxStages(folder, manifest, layout)
     from f1_ros.engine.ort_stages import OrtStages
 
-    layout = Layout(read_config(policy_dir), manifest.images, manifest.words, manifest.foresight)
     return OrtStages(folder, manifest, layout, threads)
 
 
@@ -87,7 +91,7 @@ def built_engine(policy_dir: Path, folder: Path) -> EngineManifest:
     """
     rebuild = rebuild_command(policy_dir, folder)
     manifest = load_manifest(folder, rebuild)
-    check_source(manifest, folder, policy_dir, rebuild)
+    check_source(manifest, folder, policy_dir, rebuild_command(policy_dir, folder, gpu=manifest.config.gpu))
     return manifest
 
 
@@ -110,13 +114,13 @@ def cached_engine(policy_dir: Path, engine: str, say: Say) -> tuple[Path, Engine
     Raises:
         EngineError: if it cannot be built.
     """
-    config = load_engine_config(engine)
+    config = buildable(load_engine_config(engine))
     name = re.sub(r"[^\w.-]", "_", load_policy_file(policy_dir).spec.name)
     folder = cache_dir() / f"{name}-{_key(policy_dir, config)}"
     manifest = None
     if folder.exists():
         try:
-            manifest = load_manifest(folder, rebuild_command(policy_dir, folder, engine))
+            manifest = load_manifest(folder, rebuild_command(policy_dir, folder, engine, config.gpu))
         except EngineError as error:
             say(f"{error.problem} It is built anew.")
             shutil.rmtree(folder)
@@ -153,6 +157,6 @@ def _key(policy_dir: Path, config: EngineConfig) -> str:
         "model": model_hashes(policy_dir),
         "code": code_hash(),
         "config": dataclasses.asdict(config),
-        "tools": tool_versions(),
+        "tools": tool_versions(config.backend),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

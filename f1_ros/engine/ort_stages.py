@@ -55,6 +55,8 @@ class OrtStages:
         EngineError: if the package is missing, lacks the device, or cannot load a stage.
     """
 
+    device = torch.device("cpu")
+
     def __init__(self, folder: Path, manifest: EngineManifest, layout: Layout, threads: int) -> None:
         runtime = import_onnxruntime()
         self.layout = layout

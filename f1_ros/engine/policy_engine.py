@@ -285,6 +285,8 @@ class PolicyEngine:
         by_name = dict(zip(observation.cameras, observation.images, strict=True))
         blank = np.zeros_like(observation.images[0])
         images = torch.from_numpy(np.stack([by_name.get(name, blank) for name in self.spec.cameras]))
+        if not self.spec.past_images:  # history may then have another size
+            return images[None]
         past = torch.from_numpy(observation.history[list(self.spec.past_images)]).float().div_(127.5).sub_(1.0)
         return torch.cat([images, past])[None]
 

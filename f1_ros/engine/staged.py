@@ -37,7 +37,8 @@ class StagedNetwork:
         self.runner = runner
         self.layout = layout = runner.layout
         kv, valid = layout.signatures()["flow"].inputs[:2]
-        self._kv, self._valid = torch.zeros(kv.shape), torch.zeros(valid.shape, dtype=torch.bool)
+        self._kv = torch.zeros(kv.shape, device=runner.device)
+        self._valid = torch.zeros(valid.shape, dtype=torch.bool, device=runner.device)
         self._embedded = functools.lru_cache(maxsize=KEPT_TIMES)(self._embed)
 
     def encode(self, frame: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,7 +77,7 @@ class StagedNetwork:
         self._kv[:, :, :, :end] = kv
         self._valid[:, :end] = valid
         self._valid[:, end:] = False
-        return logits[0] if logits else None
+        return logits[0].cpu() if logits else None
 
     def foresight(self, logits: Tensor, choose: Callable[[int, Tensor], Tensor]) -> list[Tensor]:
         """Predict the next view's tokens, scale by scale; the flow then sees them.
@@ -89,14 +90,14 @@ class StagedNetwork:
             The codes of each scale.
         """
         codes: list[Tensor] = []
-        f_hat = torch.zeros(self.layout.f_hat)
+        f_hat = torch.zeros(self.layout.f_hat, device=self.runner.device)
         for scale in range(len(self.layout.scales)):
             if scale > 0:
                 first, end = self.layout.span(scale)
                 kv, logits, f_hat = self.runner.run(f"foresight_{scale}", self._kv, self._valid, codes[-1], f_hat)
                 self._kv[:, :, :, first:end] = kv
                 self._valid[:, first:end] = True
-            codes.append(choose(scale, logits))
+            codes.append(choose(scale, logits.cpu()))
         return codes
 
     def velocity(self, state: Tensor, actions: Tensor, t: Tensor) -> Tensor:
@@ -105,11 +106,11 @@ class StagedNetwork:
         t: (1,) the time of all steps, or (1, chunk) one each.
         """
         time = self._embedded(tuple(t.flatten().tolist()))
-        return self.runner.run("flow", self._kv, self._valid, state, actions, time)[0]
+        return self.runner.run("flow", self._kv, self._valid, state, actions, time)[0].cpu()
 
     def decode(self, codes: Tensor) -> Tensor:
         """Foresight's codes (1, F) -> picture (1, 3, H, H) in [-1, 1]."""
-        return self.runner.run("decoder", codes)[0]
+        return self.runner.run("decoder", codes)[0].cpu()
 
     def _embed(self, times: Sequence[float]) -> Tensor:
         config = self.layout.config

@@ -192,6 +192,8 @@ _STAGES: Mapping[str, type[Stage]] = {
 class TorchStages:
     """Runs the stages in eager PyTorch, on the CPU. A `StageRunner`."""
 
+    device = torch.device("cpu")
+
     def __init__(self, network: F1Model, layout: Layout) -> None:
         self.network = network
         self.layout = layout

@@ -27,7 +27,7 @@ def test_a_name_goes_before_a_directory_of_that_name(tmp_path: Path, monkeypatch
 
 
 def test_an_engine_that_is_nothing_is_refused_with_those_that_are() -> None:
-    with pytest.raises(ConfigError, match=r"'abacus' is unknown.*onnxruntime, onnxruntime_int8, torch"):
+    with pytest.raises(ConfigError, match=r"'abacus' is unknown.*onnxruntime, onnxruntime_int8, tensorrt_rtx, .*torch"):
         choose_engine("abacus")
 
 
@@ -45,6 +45,10 @@ def test_precision_is_chosen_by_stage() -> None:
         ("backend: onnxruntime\nthreads: 0", "threads is 0"),
         ("backend: onnxruntime\nflow_steps: -1", "flow_steps is -1"),
         ("device: cuda", "torch runs on the CPU alone"),
+        ("backend: onnxruntime\nprecision: fp16", "onnxruntime runs in fp32 and int8"),
+        ("backend: tensorrt_rtx\ndevice: cuda\nstages: {flow: int8}", "tensorrt_rtx runs in fp32, fp16 and bf16"),
+        ("backend: tensorrt_rtx", "tensorrt_rtx runs on a GPU"),
+        ("backend: onnxruntime\ngpu: SM89", "gpu is SM89 with backend onnxruntime"),
     ],
 )
 def test_what_does_not_go_together_is_refused(text: str, message: str, tmp_path: Path) -> None:

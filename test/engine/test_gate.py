@@ -172,7 +172,7 @@ def test_an_engine_may_run_on_its_own_passing_record_alone(
         elsewhere.setattr(gate_record, "device_class", lambda device: "cpu riscv64")
         assert "checked on 'cpu" in objection(folder, manifest)
     with monkeypatch.context() as later:
-        later.setattr(gate_record, "runtime_versions", lambda: {"onnxruntime": "99.0"})
+        later.setattr(gate_record, "runtime_versions", lambda backend: {"onnxruntime": "99.0"})
         assert "checked with onnxruntime" in objection(folder, manifest)
     with monkeypatch.context() as stricter:
         stricter.setattr(gate_record, "BOUNDS", {**BOUNDS, "fp32": replace(BOUNDS["fp32"], action=1e-9)})

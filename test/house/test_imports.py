@@ -91,7 +91,7 @@ def pins(name: str) -> set[str]:
 def test_what_is_imported_is_what_is_declared() -> None:
     package_of = {
         "PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "PyYAML", "pydantic_core": "pydantic",
-        "onnx_ir": "onnx-ir",
+        "onnx_ir": "onnx-ir", "tensorrt_rtx": "tensorrt-rtx",
     }  # fmt: skip
     through_others = {"onnxscript"}  # torch.onnx imports it
     depends = set(re.findall(r"<exec_depend>(.*?)</exec_depend>", (PACKAGE.parent / "package.xml").read_text()))
