@@ -13,8 +13,10 @@ LIBERO_VENV := .venv-libero
 PEERS_VENV := .venv-peers
 INTERFACES := $(shell find msg test/interfaces -type f)
 
-# demo and bench: EPISODES= cubes for the policy in place of a minute, HEADLESS=1 no window, JSON= figures to a file
+# demo and bench: EPISODES= cubes for the policy in place of a minute, HEADLESS=1 no window, JSON= figures to a file,
+# ENGINE= what runs the policy: a name in config/engines, or a directory of `f1-ros engine build`
 EPISODES ?=
+ENGINE ?= onnxruntime
 HEADLESS ?=
 JSON ?=
 OUT ?= demo_out
@@ -49,7 +51,7 @@ test: lint
 	exit $$status
 
 demo: setup
-	$(BIN)/f1-ros demo --out $(OUT) $(if $(EPISODES),--episodes $(EPISODES)) $(if $(HEADLESS),--headless) \
+	$(BIN)/f1-ros demo --engine $(ENGINE) --out $(OUT) $(if $(EPISODES),--episodes $(EPISODES)) $(if $(HEADLESS),--headless) \
 	  $(if $(JSON),--json $(JSON))
 
 bench: setup
@@ -60,6 +62,7 @@ bench: setup
 	$(BIN)/python bench/synchroniser.py
 	$(BIN)/python bench/limits.py
 	$(BIN)/python bench/switches.py
+	$(BIN)/python bench/engine.py
 	$(BIN)/f1-ros faults run --json bench/results/faults.json
 	$(BIN)/python bench/splices.py --runs 3000
 	$(BIN)/python bench/publisher.py

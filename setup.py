@@ -33,7 +33,7 @@ setup(
         *share("launch", "config", "models"),
     ],
     install_requires=["setuptools"],
-    extras_require={"ray": ["ray==2.60.0"]},
+    extras_require={"ray": ["ray==2.60.0"], "tensorrt-rtx": ["tensorrt-rtx==1.7.1.116"]},
     zip_safe=False,
     entry_points={
         "console_scripts": [

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from f1_ros.cli.demo import add_options, demo_options, fault_lines, run_system
+from f1_ros.cli.engine import prepare
 from f1_ros.cli.recording import Recording, figures, median
 from f1_ros.cli.report import Report, Result
 from f1_ros.errors import F1Error
@@ -59,6 +60,7 @@ def main() -> int:
     try:
         options = demo_options(args, HERE.parent / "runs" / "bench")
         options.out.mkdir(parents=True, exist_ok=True)
+        prepare(options.policy, options.engine)
         with bare_loop() as bare:
             recording = run_system(options)
             bare_ms = json.loads(bare.communicate()[0])

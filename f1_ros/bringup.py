@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from f1_ros.engine.config import everywhere
 from f1_ros.errors import BringUpError
 from f1_ros.paths import share_dir
 from f1_ros.processes import RESTARTS, BringUp, OnExit, Parameter, ProcessSpec
@@ -66,6 +67,12 @@ class FrankaOptions:
     policy: str = _argument(
         "",
         "policy directory, or a name in models/; none: teleoperation only; empty: f1_belt with sim, otherwise none",
+    )
+    engine: str = _argument(
+        "torch", "what runs the policy: a name in config/engines, a YAML file, or a directory of `f1-ros engine build`"
+    )
+    allow_unchecked_engine: bool = _argument(
+        False, "take a compiled engine that `f1-ros engine check` has not passed on this kind of machine"
     )
     instruction: str = _argument("", "what the policy is told to do; empty: the policy's own default")
     cameras: str = _argument("", "comma-separated cameras for the policy, in its order; empty: the policy's own")
@@ -255,7 +262,12 @@ def _perception(options: FrankaOptions, policy_dir: Path, clock: dict[str, Param
     """Cameras to observations to action chunks: two processes, or one."""
     common = {**clock, "policy": str(policy_dir)}
     observation: dict[str, Parameter] = {"profile": options.profile, "cameras": options.cameras}
-    policy: dict[str, Parameter] = {"seed": options.seed, "instruction": options.instruction}
+    policy: dict[str, Parameter] = {
+        "engine": everywhere(options.engine),
+        "allow_unchecked_engine": options.allow_unchecked_engine,
+        "seed": options.seed,
+        "instruction": options.instruction,
+    }
     if options.policy_rate:
         policy["max_rate"] = options.policy_rate
     parts: list[tuple[str, str, dict[str, Parameter]]] = [

@@ -10,6 +10,7 @@
     ├── ChunkError                an action chunk cannot be used (shape, NaN, wrong robot, stale)
     ├── LimitError                the limiter refuses a command
     ├── EngineError               the engine cannot load, run or answer
+    │   └── EngineFailedError     ... though it should: a new start may mend it
     ├── TrainingError             a training run cannot go on
     ├── SimulationError           the simulator cannot be built or stepped
     │   └── PolicyStoppedError    ... since the controller took the arm from the policy
@@ -77,6 +78,10 @@ class LimitError(F1Error):
 
 class EngineError(F1Error):
     """The engine cannot load, run or answer."""
+
+
+class EngineFailedError(EngineError):
+    """The engine fails at what it should be able to do: NaN comes out, memory or the device is gone."""
 
 
 class TrainingError(F1Error):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from f1_ros.bringup import EXPERT, FrankaOptions, franka
+from f1_ros.cli.engine import add_choice, prepare
 from f1_ros.cli.recording import Recording, figures
 from f1_ros.cli.report import Report
 from f1_ros.errors import BringUpError, ConfigError
@@ -35,6 +36,7 @@ FORESIGHT_IMAGE_RATE = 5.0  # decoded predictions for the video, Hz
 LINE_PERIOD_S = 0.5
 PLAIN_LINE_PERIOD_S = 5.0  # where the output is a file
 MIN_DOMAIN_ID, DOMAIN_IDS = 1, 100
+DEFAULT_ENGINE = "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class DemoOptions:
 
     Attributes:
         policy: policy directory.
+        engine: what runs it, see `f1_ros.engine.open_engine`.
         out: folder for the results.
         episodes: cubes for the policy; None: for `seconds` instead.
         seconds: how long the policy runs, s.
@@ -57,6 +60,7 @@ class DemoOptions:
 
     policy: Path
     out: Path
+    engine: str = DEFAULT_ENGINE
     episodes: int | None = None
     seconds: float = 60.0
     headless: bool = False
@@ -87,6 +91,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that demo and benchmark share."""
     parser.add_argument("--policy", type=Path, metavar="DIR", help="policy directory (default models/f1_belt)")
+    add_choice(parser, DEFAULT_ENGINE)
     parser.add_argument("--episodes", type=int, metavar="N", help="cubes for the policy (default: a minute's)")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long the policy runs (default 60)")
     parser.add_argument("--belt-speed", type=float, default=0.15, metavar="M/S", help="default 0.15")
@@ -101,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the demo; exit status 0 if teleoperation and policy both picked."""
     options = demo_options(args, args.out)
     options.out.mkdir(parents=True, exist_ok=True)
+    prepare(options.policy, options.engine)
     recording = run_system(options)
     results = figures(recording)
     say("Drawing the video and the plot ...")
@@ -121,6 +127,7 @@ def demo_options(args: argparse.Namespace, out: Path) -> DemoOptions:
     return DemoOptions(
         policy=args.policy or share_dir() / "models" / "f1_belt",
         out=out,
+        engine=args.engine,
         episodes=args.episodes,
         seconds=args.seconds,
         headless=args.headless or not os.environ.get("DISPLAY"),
@@ -136,6 +143,7 @@ def describe(options: DemoOptions) -> BringUp:
         FrankaOptions(
             sim=True,
             policy=str(options.policy),
+            engine=options.engine,
             teleop=EXPERT,
             seed=options.seed,
             belt_speed=options.belt_speed,

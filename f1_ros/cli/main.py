@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from f1_ros.errors import F1Error
 
-GROUPS = ("model", "sim", "libero", "data", "robot", "train", "up", "record", "demo", "faults", "bench")
+GROUPS = ("model", "engine", "sim", "libero", "data", "robot", "train", "up", "record", "demo", "faults", "bench")
 """Modules beside this one, in the order of `--help`."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from f1_ros.cli import ablate
+from f1_ros.cli.engine import add_choice, prepare
 
 if TYPE_CHECKING:
     from f1_ros.cli.report import Result
@@ -86,6 +87,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="own",
         help="what the policy acts on: its own foresight (default), none, or one with its tokens shuffled",
     )
+    add_choice(evaluate, "torch")
     evaluate.add_argument("--goal", type=float, metavar="RATE", help="exit with 1 below this success rate (0 to 1)")
     evaluate.add_argument("--workers", type=int, help="processes (default 1; with --ray its CPUs)")
     evaluate.add_argument(
@@ -181,7 +183,10 @@ def _evaluate(args: argparse.Namespace) -> int:
         instruction=args.instruction,
         reaction=args.reaction,
         foresight=args.foresight,
+        engine=args.engine,
     )
+    if args.policy is not None:
+        prepare(args.policy, args.engine)
 
     def progress(done: int, picked: int) -> None:
         print(f"\r{done} of {args.episodes} episodes, {picked} picked", end="", file=sys.stderr, flush=True)

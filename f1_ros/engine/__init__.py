@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from f1_ros.engine.protocol import Engine, ForesightUse
-from f1_ros.errors import ConfigError
-
-BACKENDS = ("torch",)
 
 
 def open_engine(
-    policy_dir: Path, backend: str = "torch", threads: int = 1, *, foresight: ForesightUse = "own"
+    policy_dir: Path,
+    engine: str = "torch",
+    threads: int = 0,
+    *,
+    foresight: ForesightUse = "own",
+    say: Callable[[str], None] = lambda line: None,
 ) -> Engine:
-    """Load a policy directory into the engine of the given backend.
+    """Load a policy directory into an engine.
 
     Args:
         policy_dir: see `f1_ros.engine.policy`.
-        backend: one of `BACKENDS`.
-        threads: CPU threads that the engine may use.
+        engine: a name in config/engines (torch, onnxruntime, ...), a YAML file like those, or a directory that
+            `f1-ros engine build` made. One that is to be compiled and has no directory is built into the user's cache
+            on first use.
+        threads: CPU threads that it may use; 0: as the engine's configuration says.
         foresight: see `ForesightUse`; a robot runs with "own".
+        say: told what takes long.
 
     Raises:
-        ConfigError: for an unknown backend, or a use of foresight that the policy does not have.
-        CheckpointError: if the directory cannot be loaded whole.
+        ConfigError: for an unknown engine, or a use of foresight that the policy does not have.
+        CheckpointError: if the policy cannot be loaded whole.
+        EngineError: if a compiled engine is damaged, of another policy, or its package is missing.
     """
-    if backend not in BACKENDS:
-        raise ConfigError(f"engine backend '{backend}' is unknown.", remedy=f"Use one of: {', '.join(BACKENDS)}.")
-    from f1_ros.engine.torch_engine import TorchEngine
+    from f1_ros.engine.opening import open_policy_engine
 
-    return TorchEngine(policy_dir, threads=threads, foresight=foresight)
+    return open_policy_engine(policy_dir, engine, threads, foresight, say)

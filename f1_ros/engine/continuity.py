@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from f1_ros.control.chunk import ActionChunk
-from f1_ros.engine.protocol import PolicySpec, Running
+from f1_ros.engine.protocol import EngineInfo, PolicySpec, Running
 from f1_ros.errors import ConfigError
 
 Continuity = Literal["auto", "trained", "guided", "plain"]
@@ -45,16 +45,21 @@ class DelayEstimate:
         return round(float(np.percentile(list(self._delays_ns), 95))) if self._delays_ns else None
 
 
-def check_continuity(spec: PolicySpec, continuity: Continuity) -> None:
-    """Refuse what the policy cannot do.
+def check_continuity(spec: PolicySpec, continuity: Continuity, info: EngineInfo) -> None:
+    """Refuse what the policy, or the engine that runs it, cannot do.
 
     Raises:
-        ConfigError: saying what it can.
+        ConfigError: saying what would do.
     """
     if continuity == "trained" and not spec.trained_prefix_steps:
         raise ConfigError(
             f"Policy '{spec.name}' was not trained to plan from a committed prefix.",
             remedy="Choose the continuity auto, guided or plain, or train it with policy.prefix_steps_max above 0.",
+        )
+    if continuity == "guided" and not info.guides:
+        raise ConfigError(
+            f"Guidance takes gradients, and engine {info} has none.",
+            remedy="Choose another continuity, or engine torch.",
         )
     if continuity == "guided" and spec.trained_near_steps:
         raise ConfigError(

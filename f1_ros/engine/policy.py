@@ -5,6 +5,7 @@ model.safetensors     its weights
 tokenizer.json, tokenizer_config.json     the language tokenizer
 policy.json           PolicyFile: cameras, layouts, timing, action representation
 stats.json            normalisation statistics by key
+check.npz             observations to check compiled engines on (f1_ros.engine.recorded); may be missing
 README.md             the card
 """
 

@@ -157,8 +157,35 @@ class InferenceResult:
     stage_ms: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class EngineInfo:
+    """What runs a policy.
+
+    Attributes:
+        backend: "torch", "onnxruntime", ...
+        precision: of the stages: fp32, or what each of them has where they differ.
+        guides: whether it can guide the flow towards a running plan, which takes gradients.
+        directory: of a compiled engine; empty for one that needs none.
+        objection: why it may not drive a robot (`f1-ros engine check`); empty if nothing speaks against it.
+    """
+
+    backend: str
+    precision: str = "fp32"
+    guides: bool = False
+    directory: str = ""
+    objection: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.precision}"
+
+
 class Engine(Protocol):
     """Runs a policy. Implementations are not thread-safe: one caller, one call at a time."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What runs the policy."""
+        ...
 
     @property
     def spec(self) -> PolicySpec:
@@ -190,8 +217,9 @@ class Engine(Protocol):
                 horizon-aware schedule. Not with guidance.
 
         Raises:
-            EngineError: if the observation or the running plan does not fit `spec`, the policy was not trained for
-                what is asked, or the output is not finite.
+            EngineError: if the observation or the running plan does not fit `spec`, or the policy was not trained for
+                what is asked.
+            EngineFailedError: if the output is not finite, or the engine fails otherwise.
         """
         ...
 

@@ -126,6 +126,13 @@ class F1Config:
         return sum(s * s for s in self.scales)
 
     @property
+    def generation_tokens(self) -> int:
+        """Tokens of the generation expert in the prefix: the start token and, with history, L - 1 of history."""
+        if not self.use_world_model:
+            return 0
+        return self.frame_tokens if self.use_history else 1
+
+    @property
     def foresight_tokens(self) -> int:
         """F: tokens that foresight predicts, over its `num_resolutions` scales."""
         return sum(s * s for s in self.scales[: self.num_resolutions])

@@ -27,22 +27,9 @@ from f1_ros.model.gemma import Expert, KVCache, attention_bias, run_experts
 from f1_ros.model.guided import guided
 from f1_ros.model.losses import noised
 from f1_ros.model.phases import ForesightOutput, Prefix, TrainOutputs
-from f1_ros.model.sampling import sample_top_k_top_p
+from f1_ros.model.sampling import sample_codes
 from f1_ros.model.tokenizer import VisualTokenizer
-from f1_ros.model.towers import VisionEncoder
-
-
-class TemporalConv(nn.Module):
-    """One convolution over all T frames, (B, T, l, C) -> (B, l, C)."""
-
-    def __init__(self, channels: int, frames: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(channels, channels, frames, stride=frames)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, l, C) -> (B, l, C)."""
-        # The kernel covers all frames, so nothing slides and it is one matrix product.
-        return F.linear(x.permute(0, 2, 3, 1).flatten(2), self.conv.weight.flatten(1), self.conv.bias)
+from f1_ros.model.towers import TemporalConv, VisionEncoder
 
 
 class F1Model(nn.Module):
@@ -104,11 +91,36 @@ class F1Model(nn.Module):
             language_mask: (B, n) bool, false for padding.
             history: (B, L - 1, C) of `history_embeds`; None without history.
         """
-        config = self.config
         seen, keypoints = self.vision(images)
-        words = self.und.embed_tokens(language_tokens) * math.sqrt(config.und.hidden_size)
-        streams = [(self.und, torch.cat([seen.flatten(1, 2), words], dim=1))]
-        valid = torch.cat([image_mask.repeat_interleave(seen.shape[2], dim=1), language_mask], dim=1)
+        prefix = self.read(seen.flatten(1, 2), image_mask, self.words(language_tokens), language_mask, history)
+        prefix.keypoints = keypoints
+        return prefix
+
+    def words(self, language_tokens: Tensor) -> Tensor:
+        """Language tokens (B, n) integers -> what the understanding expert reads, (B, n, W)."""
+        out: Tensor = self.und.embed_tokens(language_tokens) * math.sqrt(self.config.und.hidden_size)
+        return out
+
+    def read(
+        self,
+        seen: Tensor,
+        image_mask: Tensor,
+        words: Tensor,
+        language_mask: Tensor,
+        history: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Prefix:
+        """The joint pass of `prefix`, from what the tower saw (B, cameras * tokens, W) and the words (B, n, W).
+
+        Args:
+            seen, words: of `vision` and `words`.
+            image_mask, language_mask, history: see `prefix`.
+            cache: where keys and values go; None: into a new one with room for all that follows.
+        """
+        config = self.config
+        streams = [(self.und, torch.cat([seen, words], dim=1))]
+        per_image = seen.shape[1] // image_mask.shape[1]
+        valid = torch.cat([image_mask.repeat_interleave(per_image, dim=1), language_mask], dim=1)
         understood = valid.shape[1]
         if config.use_world_model:
             imagined = self._generation_tokens(valid.shape[0], history)
@@ -124,19 +136,35 @@ class F1Model(nn.Module):
         if shielded:  # nor may it reach the action expert by way of what was understood
             imagines = torch.arange(tokens, device=valid.device) >= understood
             visible = visible & (imagines[:, None] | ~imagines)
-        ahead = torch.arange(config.foresight_tokens, device=valid.device)
-        cache = KVCache(config.und.num_hidden_layers, tokens + len(ahead) + config.chunk_size + 1)
+        if cache is None:
+            capacity = tokens + config.foresight_tokens + config.chunk_size + 1
+            cache = KVCache(config.und.num_hidden_layers, capacity)
         wanted = 1 if config.use_world_model else 0
         last = run_experts(streams, positions, attention_bias(visible), cache, keep=True, outputs=wanted)
-        end = positions[:, -1:]
+        return self.go_on(cache, valid, positions[:, -1:], (understood, tokens), last)
+
+    def go_on(
+        self, cache: KVCache, valid: Tensor, end: Tensor, imagined: tuple[int, int], last: Tensor | None = None
+    ) -> Prefix:
+        """What foresight and flow go on from.
+
+        Args:
+            cache: keys and values of the tokens seen so far.
+            valid: (B, cached tokens) bool.
+            end: (B, 1) RoPE position of the prefix's own last token.
+            imagined: which cached tokens the generation expert's prefix is, first and end.
+            last: output of the generation expert at the prefix's last token.
+        """
+        ahead = torch.arange(self.config.foresight_tokens, device=valid.device)
+        shielded = self.config.use_world_model and not self.config.action_sees_history
         return Prefix(
             cache=cache,
             valid=valid,
             positions=end + ahead,
             offset=end + max(len(ahead), 1),
-            hidden=(understood, tokens) if shielded else (0, 0),
+            hidden=imagined if shielded else (0, 0),
             last=last,
-            keypoints=keypoints,
+            keypoints=None,
         )
 
     def foresight(
@@ -163,32 +191,51 @@ class F1Model(nn.Module):
         """
         if teacher is not None:
             return self._teacher_forced(prefix, teacher, dropped)
-        scales = self.config.scales[: self.config.num_resolutions]
-        hidden, start = prefix.last, 0
         f_hat = self.tokenizer.empty(prefix.valid.shape[0])
         codes: list[Tensor] = []
-        logits: list[Tensor] = []
-        for k, side in enumerate(scales):
+        logits = [self.foresight_logits(prefix.last)]
+        for k in range(self.config.num_resolutions):
             if k > 0:
-                with torch.no_grad():  # the tokenizer is frozen: no gradient belongs there
-                    f_hat = self.tokenizer.accumulate(f_hat, codes[-1], k - 1)
-                    inputs = self.tokenizer.next_input(f_hat, k - 1)
-                hidden = self._extend(prefix, self._scale_tokens(inputs, k, k + 1), start, block_sizes=[side * side])
-            logits.append(self._foresight_logits(hidden))
-            if greedy:
-                codes.append(logits[-1].argmax(-1))
-            else:
-                codes.append(sample_top_k_top_p(logits[-1].detach(), top_k, top_p, generator))
-            start += side * side
+                following, f_hat = self.foresight_step(prefix, k, codes[-1], f_hat)
+                logits.append(following)
+            codes.append(sample_codes(logits[-1].detach(), top_k, top_p, generator, greedy))
         return ForesightOutput(torch.cat(codes, dim=1), torch.cat(logits, dim=1))
+
+    def foresight_step(self, prefix: Prefix, k: int, codes: Tensor, f_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of scale k > 0 from the codes of the scale before it; extends the prefix by that scale's tokens.
+
+        Args:
+            prefix: extended in place.
+            k: the scale.
+            codes: (B, p_(k-1)^2) of scale k - 1.
+            f_hat: (B, C, P, P) what the scales before that one add up to.
+
+        Returns:
+            Logits (B, p_k^2, V), and f_hat with scale k - 1.
+        """
+        with torch.no_grad():  # the tokenizer is frozen: no gradient belongs there
+            f_hat = self.tokenizer.accumulate(f_hat, codes, k - 1)
+            inputs = self.tokenizer.next_input(f_hat, k - 1)
+        sizes = [side * side for side in self.config.scales[: k + 1]]
+        hidden = self._extend(prefix, self._scale_tokens(inputs, k, k + 1), sum(sizes[:k]), block_sizes=sizes[k:])
+        return self.foresight_logits(hidden), f_hat
 
     def velocity(self, prefix: Prefix, state: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """The flow's velocity at x_t (B, chunk, A), given the state (B, d): (B, chunk, A).
 
         t: (B,) times, or (B, chunk) where each step has its own.
         """
+        return self.velocity_at(prefix, state, x_t, self.embed_time(t))
+
+    def embed_time(self, t: Tensor) -> Tensor:
+        """Times (B,) or (B, chunk) -> their embeddings (B, 1 or chunk, W) float64 for the action expert."""
+        time = time_embedding(t, self.config.act.hidden_size)
+        return time[:, None] if t.ndim == 1 else time
+
+    def velocity_at(self, prefix: Prefix, state: Tensor, x_t: Tensor, time: Tensor) -> Tensor:
+        """`velocity`, from the times as `embed_time` gives them."""
         bias, positions = self._suffix_layout(prefix)
-        return self._velocity(prefix, self.state_proj(state), x_t, t, bias, positions)
+        return self._velocity(prefix, self.state_proj(state), x_t, time, bias, positions)
 
     def sample_actions(
         self,
@@ -211,7 +258,7 @@ class F1Model(nn.Module):
         state_token = self.state_proj(state)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            return self._velocity(prefix, state_token, x, t, bias, positions)
+            return self._velocity(prefix, state_token, x, self.embed_time(t), bias, positions)
 
         steps = num_steps or self.config.num_steps
         follow = velocity if guide is None else guided(velocity, *guide)
@@ -308,10 +355,10 @@ class F1Model(nn.Module):
                     inputs = torch.where(dropped[..., None], self.mask_embedding, inputs)
             rest = self._extend(prefix, self._scale_tokens(inputs, 1, count), 1, block_sizes=sizes[1:])
             hidden = torch.cat([hidden, rest], dim=1)
-        logits = self._foresight_logits(hidden)
+        logits = self.foresight_logits(hidden)
         return ForesightOutput(logits.argmax(-1), logits)
 
-    def _foresight_logits(self, hidden: Tensor | None) -> Tensor:
+    def foresight_logits(self, hidden: Tensor | None) -> Tensor:
         """Outputs of the generation expert (B, N, W) -> (B, N, V), in the head's own precision, autocast or not."""
         assert hidden is not None
         with torch.autocast(hidden.device.type, enabled=False):
@@ -327,18 +374,17 @@ class F1Model(nn.Module):
         tokens = 1 + self.config.chunk_size
         step = torch.arange(tokens, device=prefix.valid.device)
         among = (step[:, None] > 0) | (step == 0)  # (s, s)
-        seen = prefix.valid.clone()
-        seen[:, slice(*prefix.hidden)] = False
+        place = torch.arange(prefix.valid.shape[1], device=prefix.valid.device)
+        seen = prefix.valid & ((place < prefix.hidden[0]) | (place >= prefix.hidden[1]))
         before = seen[:, None, None, :].expand(-1, -1, tokens, -1)
         visible = torch.cat([before, among.expand(before.shape[0], 1, -1, -1)], dim=-1)
         return attention_bias(visible), prefix.offset + step
 
     def _velocity(
-        self, prefix: Prefix, state_token: Tensor, x_t: Tensor, t: Tensor, bias: Tensor, positions: Tensor
+        self, prefix: Prefix, state_token: Tensor, x_t: Tensor, time: Tensor, bias: Tensor, positions: Tensor
     ) -> Tensor:
         action = self.action_in_proj(x_t)  # (B, chunk, W)
-        time = time_embedding(t, action.shape[-1]).to(action.dtype)
-        time = (time[:, None] if t.ndim == 1 else time).expand_as(action)
+        time = time.to(action.dtype).expand_as(action)
         mixed = self.action_time_mlp_out(F.silu(self.action_time_mlp_in(torch.cat([action, time], dim=-1))))
         tokens = torch.cat([state_token[:, None], mixed], dim=1)
         wanted = self.config.chunk_size

@@ -29,6 +29,11 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., W) -> the same shape."""
+        if torch.compiler.is_exporting():  # in the form that runtimes know and fuse
+            wide = x.float()
+            scale = (wide.square().mean(-1, keepdim=True) + self.eps).sqrt()
+            out: Tensor = (wide / scale * (1.0 + self.weight.float())).to(x.dtype)
+            return out
         return F.rms_norm(x.float(), x.shape[-1:], 1.0 + self.weight.float(), self.eps).to(x.dtype)
 
 
@@ -196,11 +201,22 @@ def attention_bias(visible: Tensor) -> Tensor:
 
 def _joint_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """Queries (B, H, N, D), keys and values (B, K, M, D), bias (B, 1, N or 1, M) -> (B, N, H * D)."""
+    if torch.compiler.is_exporting():
+        return _grouped_attention(q, k, v, bias)
     groups = q.shape[1] // k.shape[1]
     if groups > 1:  # query head h uses KV head h // groups
         k, v = (x[:, :, None].expand(-1, -1, groups, -1, -1).flatten(1, 2) for x in (k, v))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
     return out.transpose(1, 2).flatten(2)
+
+
+def _grouped_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """`_joint_attention`, written out for an exported graph: the query heads of a KV head are rows of one product."""
+    kv_heads, groups, tokens = k.shape[1], q.shape[1] // k.shape[1], q.shape[2]
+    rows = (q * q.shape[-1] ** -0.5).reshape(q.shape[0], kv_heads, groups * tokens, q.shape[3])
+    scores = (rows @ k.transpose(2, 3)).unflatten(2, (groups, tokens)) + bias[:, :, None].to(q.dtype)
+    out: Tensor = scores.softmax(-1).flatten(2, 3) @ v  # (B, K, groups * N, D)
+    return out.reshape(q.shape).transpose(1, 2).flatten(2)
 
 
 def run_experts(

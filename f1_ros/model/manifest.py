@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -26,6 +27,28 @@ FULL_SIZE = F1Config(
 )
 
 
+@cache
+def tensor_shapes(config: F1Config) -> dict[str, tuple[int, ...]]:
+    """Every tensor that a network stores, by our name; it is built on the meta device, which takes no memory."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in F1Model(config).state_dict().items()}
+
+
+def unreached(name: str, config: F1Config) -> bool:
+    """Whether neither output nor loss depends on this parameter.
+
+    The understanding expert gives keys and values only, so that the rest of its last layer and its norm do nothing.
+    """
+    if not config.use_history and name.startswith(("temporal_conv.", "wm_hist_pos_embs")):
+        return True
+    last = f"und.layers.{config.und.num_hidden_layers - 1}."
+    if name.startswith("und.norm."):
+        return True
+    return name.startswith(last) and not name.startswith(
+        (last + "input_layernorm.", last + "self_attn.k_proj.", last + "self_attn.v_proj.")
+    )
+
+
 @dataclass(frozen=True)
 class Manifest:
     """Names and shapes of a released checkpoint.
@@ -47,9 +70,7 @@ def manifest(config: F1Config = FULL_SIZE) -> Manifest:
     The tokenizer stands in it twice, as in the release: `model.vae.` inside the policy's file, `vae.` as the
     tokenizer's own file (or the policy's other name for it).
     """
-    with torch.device("meta"):
-        model = F1Model(config)
-    loaded = {upstream_name(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    loaded = {upstream_name(name): shape for name, shape in tensor_shapes(config).items()}
     unused: dict[str, tuple[int, ...]] = {LANGUAGE_HEAD: loaded[EMBED_TOKENS]}
     unused["model.paligemma_with_expert.gemma_expert.lm_head.weight"] = (config.act.vocab_size, config.act.hidden_size)
     if config.gen is not None and config.vae is not None:

@@ -51,3 +51,10 @@ def sample_top_k_top_p(logits: Tensor, top_k: int, top_p: float, generator: torc
         return torch.stack([torch.multinomial(row, 1, generator=g) for row, g in rows]).view(logits.shape[:-1])
     flat = logits.softmax(-1).flatten(0, -2)
     return torch.multinomial(flat, 1, generator=generator).view(logits.shape[:-1])
+
+
+def sample_codes(
+    logits: Tensor, top_k: int, top_p: float, generator: torch.Generator | None, greedy: bool = False
+) -> Tensor:
+    """Foresight codes (...) from their logits (..., V): the likeliest one if `greedy`, else drawn."""
+    return logits.argmax(-1) if greedy else sample_top_k_top_p(logits, top_k, top_p, generator)

@@ -221,6 +221,41 @@ class Quantised(NamedTuple):
     inputs: list[Tensor]
 
 
+def resize(x: Tensor, side: int, mode: str) -> Tensor:
+    """Maps (N, C, p, p) at another side, (N, C, side, side), as `F.interpolate` does it; mode: area or bicubic."""
+    if not torch.compiler.is_exporting():
+        return F.interpolate(x, size=(side, side), mode=mode)
+    # Runtimes differ in their cubic and adaptive kernels, or have slow ones; both are linear in rows and in columns.
+    rows = torch.tensor(_RESIZING[mode](x.shape[-1], side), dtype=x.dtype, device=x.device)
+    out: Tensor = rows @ x @ rows.T
+    return out
+
+
+def _area(old: int, new: int) -> list[list[float]]:
+    """Weights (new, old) of adaptive average pooling along one axis."""
+    weights = np.zeros((new, old))
+    for i in range(new):
+        first, end = i * old // new, -(-(i + 1) * old // new)
+        weights[i, first:end] = 1 / (end - first)
+    return weights.tolist()
+
+
+def _bicubic(old: int, new: int) -> list[list[float]]:
+    """Weights (new, old) of cubic convolution (Keys 1981, a = -0.75) along one axis, the border repeated."""
+    a, weights = -0.75, np.zeros((new, old))
+    for i in range(new):
+        at = (i + 0.5) * old / new - 0.5
+        first = int(np.floor(at)) - 1
+        for j in range(first, first + 4):
+            d = abs(at - j)
+            near, far = ((a + 2) * d - (a + 3)) * d * d + 1, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+            weights[i, min(max(j, 0), old - 1)] += near if d <= 1 else far
+    return weights.tolist()
+
+
+_RESIZING = {"area": _area, "bicubic": _bicubic}
+
+
 class VisualTokenizer(nn.Module):
     """Frames (N, 3, S, S) in [-1, 1] <-> codes (N, L).
 
@@ -296,7 +331,7 @@ class VisualTokenizer(nn.Module):
         f_hat = torch.zeros_like(left)
         codes, f_hats, inputs = [], [], []
         for k, side in enumerate(self.scales):
-            small = F.interpolate(left, size=(side, side), mode="area") if k < len(self.scales) - 1 else left
+            small = resize(left, side, "area") if k < len(self.scales) - 1 else left
             z = small.permute(0, 2, 3, 1).flatten(0, 2)  # (N p^2, C)
             distance = torch.addmm(z.square().sum(1, keepdim=True) + book.square().sum(1), z, book.T, alpha=-2)
             code = distance.argmin(1).view(f.shape[0], -1)
@@ -323,14 +358,14 @@ class VisualTokenizer(nn.Module):
         h = self.quantize.embedding(codes).transpose(1, 2)
         h = h.reshape(*h.shape[:2], side, side)  # (N, C, p, p)
         if k < len(self.scales) - 1:
-            h = F.interpolate(h, size=(finest, finest), mode="bicubic")
+            h = resize(h, finest, "bicubic")
         out: Tensor = self.quantize.phi[self.phi_index(k)](h)
         return out
 
     def next_input(self, f_hat: Tensor, k: int) -> Tensor:
         """f_hat after scale k at the size of scale k + 1, as tokens: (N, p_(k+1)^2, C)."""
         side = self.scales[k + 1]
-        return F.interpolate(f_hat, size=(side, side), mode="area").flatten(2).transpose(1, 2)
+        return resize(f_hat, side, "area").flatten(2).transpose(1, 2)
 
     def phi_index(self, k: int) -> int:
         """Which phi scale k uses: the one whose tick is nearest to k / (K - 1), as VAR computes it.

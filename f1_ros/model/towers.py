@@ -1,4 +1,6 @@
-"""Vision towers: images in, tokens out. Which one a network has is its config's `vision_config.model_type`."""
+"""What sees: vision towers, images in, tokens out (which one a network has is its config's `vision_config.model_type`),
+and the convolution over the history's frames.
+"""
 
 from __future__ import annotations
 
@@ -115,3 +117,16 @@ class VisionEncoder(nn.Module):
         """Images (B, cameras, 3, S, S) in [-1, 1] -> tokens of that width."""
         seen = self.tower(images)
         return VisionOutput(self.projector(seen.tokens), seen.keypoints)
+
+
+class TemporalConv(nn.Module):
+    """One convolution over all T frames, (B, T, l, C) -> (B, l, C)."""
+
+    def __init__(self, channels: int, frames: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, frames, stride=frames)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, l, C) -> (B, l, C)."""
+        # The kernel covers all frames, so nothing slides and it is one matrix product.
+        return F.linear(x.permute(0, 2, 3, 1).flatten(2), self.conv.weight.flatten(1), self.conv.bias)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.engine.continuity import RECENT, Continuity, DelayEstimate, running_plan
 from f1_ros.engine.protocol import Array, Engine, Foresight, PolicySpec, Running
-from f1_ros.errors import ObservationError
+from f1_ros.errors import EngineFailedError, F1Error, ObservationError
 from f1_ros.observe.observation import Observation
 
 SECOND_NS = 1_000_000_000
@@ -162,6 +162,8 @@ class InferenceThread:
         """Observations that a newer one replaced before the engine was free."""
         self.too_old = 0
         """Observations and answers dropped for their age."""
+        self._busy_since_s: float | None = None
+        self._failures_s: tuple[float, float] | None = None  # the first and the latest since the last answer
 
     def start(self) -> None:
         """Start the thread."""
@@ -191,6 +193,12 @@ class InferenceThread:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def stuck_s(self) -> float:
+        """For how long an inference has not ended, or the engine has given nothing but failures, s; 0: all is well."""
+        busy_since_s, failures_s = self._busy_since_s, self._failures_s
+        busy_s = 0.0 if busy_since_s is None else time.monotonic() - busy_since_s
+        return busy_s if failures_s is None else max(busy_s, failures_s[1] - failures_s[0])
+
     def latency_ms(self) -> tuple[float, float]:
         """Median and 95th percentile of the latest inferences' time, ms; NaN before the first."""
         if not self._latencies_ms:
@@ -206,11 +214,18 @@ class InferenceThread:
                 observation, self._waiting = self._waiting, None
                 if self._stopping.is_set() or observation is None:
                     return
+            self._busy_since_s = began_s = time.monotonic()
             try:
                 self._answer(observation)
+                self._failures_s = None
             except Exception as error:  # noqa: BLE001 - handed on whole; nothing may end this thread in silence
+                if isinstance(error, EngineFailedError) or not isinstance(error, F1Error):
+                    first_s = began_s if self._failures_s is None else self._failures_s[0]
+                    self._failures_s = (first_s, time.monotonic())
                 if not self._stopping.is_set():
                     self._on_failure(error)
+            finally:
+                self._busy_since_s = None
 
     def _answer(self, observation: Observation) -> None:
         settings, spec = self._settings(), self._engine.spec

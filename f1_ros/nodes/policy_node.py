@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 
 from f1_msgs.msg import ActionChunk as ActionChunkMsg
@@ -25,10 +24,11 @@ from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
-from f1_ros.engine import BACKENDS, open_engine
+from f1_ros.engine import open_engine
 from f1_ros.engine.continuity import CONTINUITIES, check_continuity
+from f1_ros.engine.gate_record import refuse_unchecked
 from f1_ros.engine.protocol import Engine
-from f1_ros.errors import ConfigError, F1Error, ObservationError
+from f1_ros.errors import ConfigError, EngineFailedError, F1Error, ObservationError
 from f1_ros.nodes.conversions import chunk_to_msg, foresight_to_msg, image_to_msg, observation_from_msg, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.inference import Answer, InferenceThread, Picture, Settings
@@ -43,14 +43,26 @@ SILENCE_S = 1.0
 STATUS_S = 0.5
 """The action node's last word on the mode holds for this long: five times its period."""
 WATCH_PERIOD_S = 0.5
+STUCK_S = 10.0
+"""When an inference has not ended for so long, or the engine has given nothing but failures, the process ends, and
+whoever started it starts it anew: what a lost device or memory has broken does not mend itself."""
 STOP_S = 1.0
 """How long the end of the node waits for the inference under way, s."""
 
 
 PARAMETERS = (
     POLICY,
-    NodeParameter("backend", "torch", f"What runs the policy: {', '.join(BACKENDS)}."),
-    NodeParameter("threads", 1, "CPU threads of the engine.", lower=1, upper=64),
+    NodeParameter(
+        "engine",
+        "torch",
+        "What runs the policy: a name in config/engines, a YAML file, or a directory of `f1-ros engine build`.",
+    ),
+    NodeParameter(
+        "allow_unchecked_engine",
+        False,
+        "Take a compiled engine without a passing record of `f1-ros engine check`; `/diagnostics` says so.",
+    ),
+    NodeParameter("threads", 0, "CPU threads of the engine; 0: as its configuration says.", lower=0, upper=64),
     NodeParameter(
         "continuity",
         "auto",
@@ -103,12 +115,12 @@ PARAMETERS = (
 class PolicyNode(ManagedNode):
     """Runs a policy on the newest observation; see docs/interfaces.md."""
 
-    def __init__(self, subscribe: bool = True, open_engine: Callable[[Path, str, int], Engine] = open_engine) -> None:
+    def __init__(self, subscribe: bool = True, open_engine: Callable[..., Engine] = open_engine) -> None:
         """Create the node.
 
         Args:
             subscribe: take observations from the topic; false: only from `offer`.
-            open_engine: loads a policy directory, given a backend and a number of threads.
+            open_engine: loads a policy directory, see `f1_ros.engine.open_engine`.
         """
         super().__init__("policy_node", PARAMETERS)
         self._subscribe = subscribe
@@ -128,10 +140,13 @@ class PolicyNode(ManagedNode):
 
     def configure(self) -> None:
         """Load the policy and run it once, so that the first chunk is no later than the others."""
-        folder = policy_dir(self.value("policy"))
-        self._engine = self._open_engine(folder, self.value("backend"), self.value("threads"))
+        folder, began_s = policy_dir(self.value("policy")), time.monotonic()
+        say = self.get_logger().info
+        self._engine = self._open_engine(folder, self.value("engine"), self.value("threads"), say=say)
+        if not self.value("allow_unchecked_engine"):
+            refuse_unchecked(self._engine.info, folder)
         spec = self._engine.spec
-        check_continuity(spec, self.value("continuity"))
+        check_continuity(spec, self.value("continuity"), self._engine.info)
         self._read_settings()
         self._diagnostics = Diagnostics(self, spec.robot)
         self._chunks = self.create_publisher(ActionChunkMsg, "action_chunk", COMMAND)
@@ -140,7 +155,11 @@ class PolicyNode(ManagedNode):
         self._service = self.create_service(SetInstruction, "set_instruction", self._on_set_instruction)
         self._trace = self.open_trace()
         self._engine.warm_up()
-        self.get_logger().info(f"Policy '{spec.name}' for '{spec.robot}' from {folder} is warm.")
+        where = f" in {self._engine.info.directory}" if self._engine.info.directory else ""
+        say(
+            f"Policy '{spec.name}' for '{spec.robot}' from {folder} is warm after {time.monotonic() - began_s:.1f} s; "
+            f"engine {self._engine.info}{where}."
+        )
 
     def activate(self) -> None:
         """Start to answer observations."""
@@ -265,7 +284,11 @@ class PolicyNode(ManagedNode):
             )
         age_ms = (self._now_ns() - answer.chunk.stamp_ns) / 1e6
         stages = {f"{stage} [ms]": figure for stage, figure in answer.stage_ms.items()}
-        self._say("inference", Level.OK, "Chunks go out.", {"age of chunk [ms]": age_ms, **stages})
+        level, message = Level.OK, "Chunks go out."
+        objection = self._loaded().info.objection
+        if objection:
+            level, message = Level.WARN, f"Chunks go out, and allow_unchecked_engine is set: {objection}."
+        self._say("inference", level, message, {"age of chunk [ms]": age_ms, **stages})
 
     @staticmethod
     def _trace_inference(trace: Trace, answer: Answer) -> None:
@@ -289,7 +312,12 @@ class PolicyNode(ManagedNode):
         self._say("inference", Level.ERROR, str(error))
 
     def _watch(self) -> None:
-        """Say so when nothing arrives, or nothing that can be used."""
+        """Say so when nothing arrives, or nothing that can be used. End the process when the engine is stuck."""
+        if self._thread is not None and self._thread.stuck_s() > STUCK_S:
+            raise EngineFailedError(
+                f"Nothing comes from the engine for {STUCK_S:.0f} s.",
+                remedy="See the log; the process is started anew.",
+            )
         now_s = time.monotonic()
         silent_s = now_s - self._arrived_s
         if self._refusal is not None and now_s - self._refusal[0] < SILENCE_S:
@@ -313,6 +341,8 @@ class PolicyNode(ManagedNode):
                 "skipped for a newer observation": self._thread.skipped,
                 "dropped for age": self._thread.too_old,
                 "instruction": self._current().instruction,
+                "engine": str(self._loaded().info),
+                "engine directory": self._loaded().info.directory,
             }
         self._diagnostics.set(part, level, message, figures)
 

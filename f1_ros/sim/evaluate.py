@@ -66,6 +66,7 @@ class EvaluationSettings:
         reaction: run each episode a second time with the belt turned round during the approach; see `Reversal`.
         foresight: what the policy's action expert is given: its "own" foresight, none ("skipped"), or foresight
             whose tokens were "shuffled": what foresight is worth to it.
+        engine: what runs the policy, see `f1_ros.engine.open_engine`.
         threads: threads of the engine.
 
     Raises:
@@ -87,6 +88,7 @@ class EvaluationSettings:
     instruction: str | None = None
     reaction: bool = False
     foresight: ForesightUse = "own"
+    engine: str = "torch"
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -141,6 +143,8 @@ def evaluate(
     settings = dataclasses.replace(settings, delay_s=min(delay_s, 2.0))
     results: list[EpisodeResult] = []
     jobs, folders = range(settings.episodes), [] if settings.policy is None else [settings.policy]
+    if folders and Path(settings.engine).is_dir():
+        folders.append(Path(settings.engine))
     with run_jobs(partial(_start, settings), jobs, workers=workers, cluster=cluster, folders=folders) as runs:
         for _, result in runs:
             results.append(result)
@@ -323,7 +327,9 @@ def open_policy(settings: EvaluationSettings) -> Engine:
         raise ConfigError("No policy is given.", remedy="Give --policy DIR.")
     from f1_ros.engine import open_engine
 
-    engine = open_engine(settings.policy, threads=settings.threads, foresight=settings.foresight)
+    engine = open_engine(
+        settings.policy, engine=settings.engine, threads=settings.threads, foresight=settings.foresight
+    )
     engine.warm_up()
     return engine
 
@@ -351,6 +357,10 @@ def episode_runner(settings: EvaluationSettings) -> Callable[[int], EpisodeResul
     return _Runs(settings).episode
 
 
-def _start(settings: EvaluationSettings, *policy: Path) -> Callable[[int], EpisodeResult]:
-    """Open the policy where it lies on this worker's machine."""
-    return episode_runner(dataclasses.replace(settings, policy=policy[0]) if policy else settings)
+def _start(settings: EvaluationSettings, *folders: Path) -> Callable[[int], EpisodeResult]:
+    """Open the policy, and a compiled engine's directory, where they lie on this worker's machine."""
+    if folders:
+        settings = dataclasses.replace(settings, policy=folders[0])
+    if folders[1:]:
+        settings = dataclasses.replace(settings, engine=str(folders[1]))
+    return episode_runner(settings)

@@ -97,7 +97,7 @@ class PolicyRunner:
                 f"Replanning every {replan_steps} steps with chunks of {spec.chunk_size}.",
                 remedy="Give 1 or more steps, at most the chunk's.",
             )
-        check_continuity(spec, continuity)
+        check_continuity(spec, continuity, engine.info)
         self._continuity = continuity
         self._world, self._engine, self._profile = world, engine, profile
         self._spec, self._on_result = spec, on_result

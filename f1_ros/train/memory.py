@@ -24,8 +24,9 @@ import torch
 
 from f1_ros.model.config import ExpertConfig, F1Config, SiglipConfig
 from f1_ros.model.f1 import F1Model
+from f1_ros.model.manifest import unreached
 from f1_ros.train.finetune_config import GROUPS, Group, Precision, Stage
-from f1_ros.train.trainables import group_of, unreached
+from f1_ros.train.trainables import group_of
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from f1_ros.errors import ConfigError
-from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
+from f1_ros.model.manifest import unreached
 from f1_ros.train.finetune_config import GROUPS, Group, LoraConfig, TrainConfig
 
 _PREFIXES: tuple[tuple[str, Group], ...] = (
@@ -59,21 +59,6 @@ class TrainedGroup:
 def group_of(name: str) -> Group | None:
     """Group of a network's parameter; None for the visual tokenizer."""
     return next((group for prefix, group in _PREFIXES if name.startswith(prefix)), None)
-
-
-def unreached(name: str, config: F1Config) -> bool:
-    """Whether no loss depends on this parameter.
-
-    The understanding expert gives keys and values only, so that the rest of its last layer and its norm do nothing.
-    """
-    if not config.use_history and name.startswith(("temporal_conv.", "wm_hist_pos_embs")):
-        return True
-    last = f"und.layers.{config.und.num_hidden_layers - 1}."
-    if name.startswith("und.norm."):
-        return True
-    return name.startswith(last) and not name.startswith(
-        (last + "input_layernorm.", last + "self_attn.k_proj.", last + "self_attn.v_proj.")
-    )
 
 
 def add_adapters(network: F1Model, settings: LoraConfig) -> Any:

@@ -45,6 +45,18 @@ def test_the_whole_simulated_system(tmp_path: Path) -> None:
     assert follows_sim_time == ["action_node", "observation_node", "policy_node"]
 
 
+def test_what_runs_the_policy_is_told_by_name_or_by_a_path_that_holds_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("built", "onnxruntime"):
+        (tmp_path / name).mkdir()
+    for engine, told in (("onnxruntime", "onnxruntime"), ("built", str(tmp_path / "built"))):
+        for shared in (False, True):
+            system = franka(FrankaOptions(sim=True, engine=engine, one_process=shared))
+            assert parameters(system, "perception_node" if shared else "policy_node")["engine"] == told
+
+
 def test_the_simulation_runs_the_shipped_policy_unless_told_otherwise() -> None:
     assert parameters(franka(FrankaOptions(sim=True)), "policy_node")["policy"] == str(REPO / "models" / "f1_belt")
     assert executables(franka(FrankaOptions(sim=True, policy="none"))) == ["sim_node", "action_node"]

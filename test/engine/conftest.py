@@ -1,19 +1,26 @@
-"""An untrained policy directory, and an observation that fits it."""
+"""An untrained policy directory, and an observation that fits it; lets the tests of this folder share `mutations`."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from f1_ros.engine.config import EngineConfig
+from f1_ros.engine.export import build_engine
 from f1_ros.engine.policy import PolicyFile
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
 from f1_ros.observe.observation import Observation
 from f1_ros.train.export import write_policy
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 NAMES = (*(f"fr3_joint{i}" for i in range(1, 8)), "gripper")
 STATS = {"mode": "mean_std", "mean": [0.0] * 8, "std": [1.0] * 8}
@@ -59,3 +66,26 @@ def observation() -> Observation:
         state_names=NAMES,
         state=np.linspace(-0.3, 0.4, 8),
     )
+
+
+@pytest.fixture(scope="session")
+def golden_directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Recordings of the released network by name, completed by the tokenizer that the variants share."""
+    golden = Path(__file__).parents[1] / "golden"
+    found = {"f1_tiny_upstream": golden / "f1_tiny_upstream"}
+    shared = load_file(found["f1_tiny_upstream"] / "model.safetensors")
+    tokenizer = {name: tensor for name, tensor in shared.items() if name.startswith("model.vae.")}
+    for source in sorted((golden / "f1_variants").iterdir()):
+        folder = found[source.name] = tmp_path_factory.mktemp("golden") / source.name
+        shutil.copytree(source, folder)
+        (folder / "model.safetensors").unlink()
+        save_file(load_file(source / "model.safetensors") | tokenizer, folder / "model.safetensors")
+    return found
+
+
+@pytest.fixture(scope="session")
+def compiled_dir(policy_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The untrained policy, compiled."""
+    folder = tmp_path_factory.mktemp("compiled") / "engine"
+    build_engine(policy_dir, EngineConfig(backend="onnxruntime"), folder)
+    return folder

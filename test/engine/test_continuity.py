@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.engine.continuity import RECENT, DelayEstimate, check_continuity, running_plan
-from f1_ros.engine.protocol import PolicySpec
+from f1_ros.engine.protocol import EngineInfo, PolicySpec
 from f1_ros.errors import ConfigError
 
 MS = 1_000_000
@@ -100,11 +100,19 @@ def test_a_policy_that_was_not_trained_for_it_is_told_nothing() -> None:
 
 
 def test_what_a_policy_cannot_do_is_refused_by_name() -> None:
-    check_continuity(SPEC, "trained")
+    eager = EngineInfo("torch", guides=True)
+    check_continuity(SPEC, "trained", eager)
+    check_continuity(SPEC, "guided", eager)
     with pytest.raises(ConfigError, match=r"not trained to plan.*prefix_steps_max"):
-        check_continuity(dataclasses.replace(SPEC, trained_prefix_steps=0), "trained")
+        check_continuity(dataclasses.replace(SPEC, trained_prefix_steps=0), "trained", eager)
     with pytest.raises(ConfigError, match="near steps"):
-        check_continuity(dataclasses.replace(SPEC, trained_near_steps=1), "guided")
+        check_continuity(dataclasses.replace(SPEC, trained_near_steps=1), "guided", eager)
+
+
+def test_guidance_by_an_engine_without_gradients_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"onnxruntime fp32 has none.*engine torch"):
+        check_continuity(SPEC, "guided", EngineInfo("onnxruntime"))
+    check_continuity(SPEC, "auto", EngineInfo("onnxruntime"))
 
 
 @given(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from f1_ros.engine.policy import PolicyFile
-from f1_ros.engine.protocol import InferenceResult, PolicySpec
+from f1_ros.engine.protocol import EngineInfo, InferenceResult, PolicySpec
 from f1_ros.libero.layout import ACTION_NAMES, STATE_NAMES
 from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
@@ -38,6 +38,8 @@ SPEC = PolicySpec(
 
 class ScriptedEngine:
     """An engine that answers with what a function makes of the observation, as rows of `ACTION_NAMES`."""
+
+    info = EngineInfo("stub", guides=True)
 
     def __init__(self, answer, **changes) -> None:
         self.answer = answer

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from f1_ros.model.config import TokenizerConfig
-from f1_ros.model.tokenizer import VisualTokenizer
+from f1_ros.model.tokenizer import VisualTokenizer, resize
 
 
 def _tokenizer(scales: tuple[int, ...] = (1, 2, 3), phis: int = 4) -> VisualTokenizer:
@@ -126,3 +127,16 @@ def test_pixels_pass_through_a_patch_in_place() -> None:
     assert moved[:2, :2].min() > 0
     assert moved[2:, :].max() == 0
     assert moved[:, 2:].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "old", "new"), [("bicubic", 1, 6), ("bicubic", 4, 16), ("area", 6, 4), ("area", 16, 13)]
+)
+def test_maps_are_resized_the_same_in_an_exported_graph(mode: str, old: int, new: int) -> None:
+    class Resize(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return resize(x, new, mode)
+
+    x = torch.rand(1, 3, old, old, generator=torch.Generator().manual_seed(0))
+    exported = torch.export.export(Resize(), (x,)).module()
+    assert torch.allclose(exported(x), F.interpolate(x, size=(new, new), mode=mode), atol=1e-6)

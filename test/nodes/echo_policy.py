@@ -1,19 +1,22 @@
 """A policy node whose engine's answers are known beforehand: run as a process by test_policy_node.py.
 
 The first joint's action is the first joint's state, but for the committed prefix; the gripper's shows the inference's
-seed. The instruction says how to behave: "slow", "break" (as an engine does), "crash" (as a bug does), "not a number".
+seed. The instruction says how to behave: "slow", "break" (as an engine does), "crash" (as a bug does), "hang", "not a
+number".
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from f1_ros.engine.protocol import Foresight, InferenceResult, PolicySpec
+from f1_ros.engine.protocol import EngineInfo, Foresight, InferenceResult, PolicySpec
 from f1_ros.errors import CheckpointError, EngineError
 from f1_ros.nodes.lifecycle import run
 from f1_ros.nodes.policy_node import PolicyNode
@@ -39,10 +42,13 @@ SLOW_S = 0.4
 
 
 class EchoEngine:
-    def __init__(self, folder: Path, backend: str, threads: int) -> None:
+    def __init__(self, folder: Path, engine: str, threads: int, *, say: Callable[[str], None]) -> None:
         if folder.name == "missing":
             raise CheckpointError(f"{folder}: model.safetensors is missing.", remedy="Take the checkpoint anew.")
         self.spec = replace(SPEC, trained_prefix_steps=0) if folder.name == "untrained" else SPEC
+        self.info = EngineInfo(engine, guides=engine == "torch")
+        if engine == "unchecked":
+            self.info = replace(self.info, directory="/engine", objection="it was not checked against PyTorch")
         self._warm = False
 
     def warm_up(self) -> None:
@@ -56,6 +62,8 @@ class EchoEngine:
             raise EngineError("The engine is broken.", remedy="Mend it.")
         if instruction == "crash":
             raise KeyError("a bug")
+        if instruction == "hang":
+            threading.Event().wait()
         actions = np.tile([observation.state[0], seed / 2**66], (SPEC.chunk_size, 1))
         if running is not None:
             actions[: running.committed] = running.actions[: running.committed]

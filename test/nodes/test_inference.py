@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f1_ros.engine.protocol import Foresight, InferenceResult, PolicySpec
-from f1_ros.errors import ChunkError, ObservationError
+from f1_ros.engine.protocol import EngineInfo, Foresight, InferenceResult, PolicySpec
+from f1_ros.errors import ChunkError, EngineError, EngineFailedError, ObservationError
 from f1_ros.nodes.inference import Answer, InferenceThread, Settings, chunk_of, inference_seed
 from f1_ros.observe.observation import Observation
 
@@ -39,6 +39,7 @@ PATIENCE_S = 20.0
 class GatedEngine:
     """Answers one observation for each ticket."""
 
+    info = EngineInfo("stub", guides=True)
     spec = SPEC
 
     def __init__(self) -> None:
@@ -175,6 +176,53 @@ def test_an_inference_that_is_under_way_when_the_thread_is_stopped_gives_nothing
     one.stop()
     assert one.answers.empty()
     assert one.failures.empty()
+
+
+class FailingEngine(GatedEngine):
+    """Raises what it is given, and answers when that is None."""
+
+    def __init__(self, *errors: Exception | None) -> None:
+        super().__init__()
+        self.errors = list(errors)
+
+    def infer(self, observation, instruction, seed, running=None, *, on_near=None) -> InferenceResult:
+        error = self.errors.pop(0)
+        if error is not None:
+            raise error
+        return InferenceResult(np.zeros((3, 1)), None, {})
+
+
+def test_an_inference_that_does_not_end_is_seen_from_outside(rig) -> None:
+    one = rig()
+    assert one.thread.stuck_s() == 0.0
+    one.thread.offer(observation(1))
+    one.engine.entered.get(timeout=PATIENCE_S)
+    time.sleep(0.05)
+    assert one.thread.stuck_s() >= 0.05
+
+
+def test_failures_one_after_the_other_count_from_the_first_to_the_latest_until_an_answer(rig) -> None:
+    failed = EngineFailedError("NaN.", remedy="None.")
+    one = rig(engine=FailingEngine(failed, MemoryError(), EngineError("Does not fit.", remedy="None."), None))
+    stuck = []
+    for stamp_ns, outcome in enumerate((one.failures, one.failures, one.failures, one.answers)):
+        time.sleep(0.05)
+        one.thread.offer(observation(stamp_ns))
+        outcome.get(timeout=PATIENCE_S)
+        stuck.append(until_idle(one))
+        time.sleep(0.05)
+        assert one.thread.stuck_s() == stuck[-1]  # silence after a failure is no further failure
+    assert stuck[1] >= stuck[0] + 0.05
+    assert stuck[2] == stuck[1]  # the engine is not to blame for what it is asked
+    assert stuck[3] == 0.0
+
+
+def until_idle(one: Rig) -> float:
+    """For how long the engine is stuck, once it is not busy any more."""
+    found = -1.0
+    while found != (found := one.thread.stuck_s()):
+        time.sleep(0.01)
+    return found
 
 
 def prefix_of_second(one: Rig, joint: float = 0.0) -> list[float]:

@@ -9,6 +9,8 @@ import pytest
 from f1_msgs.msg import ActionChunk, Foresight
 from sensor_msgs.msg import Image, JointState
 
+from f1_ros.engine.config import EngineConfig
+from f1_ros.engine.export import build_engine
 from f1_ros.nodes.conversions import chunk_from_msg, image_to_msg, to_ns, to_time
 from f1_ros.nodes.qos import COMMAND, SENSOR
 
@@ -41,14 +43,30 @@ class Cameras:
         self.ros.spin(0.05)
 
 
-@pytest.mark.parametrize("programs", [("perception_node",), ("observation_node", "policy_node")])
-def test_camera_frames_become_chunks_and_a_predicted_view(ros, untrained_policy, programs: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("programs", "engine"),
+    [
+        (("perception_node",), "torch"),
+        (("observation_node", "policy_node"), "torch"),
+        (("observation_node", "policy_node"), "compiled"),
+    ],
+)
+def test_camera_frames_become_chunks_and_a_predicted_view(
+    ros, untrained_policy, tmp_path, programs: tuple[str, ...], engine: str
+) -> None:
+    if engine == "compiled":
+        engine = str(tmp_path / "engine")
+        build_engine(untrained_policy, EngineConfig(backend="onnxruntime"), tmp_path / "engine")
     chunks = ros.collect(ActionChunk, "/f1/action_chunk", COMMAND)
     foresights = ros.collect(Foresight, "/f1/foresight", SENSOR)
     pictures = ros.collect(Image, "/f1/foresight/image", SENSOR)
     # A busy machine may take its time: ages are not what is tested here.
     slow = {"max_frame_age": 10.0, "max_observation_age": 60.0, "missing_after": 2.0}
-    processes = [ros.start(program, policy=str(untrained_policy), **slow) for program in programs]
+    for_policy = {"engine": engine, "allow_unchecked_engine": engine != "torch", **slow}
+    processes = [
+        ros.start(program, policy=str(untrained_policy), **(slow if program == "observation_node" else for_policy))
+        for program in programs
+    ]
     cameras = Cameras(ros)
     ros.until(lambda: len(chunks) > 1 and foresights and pictures, "chunks, foresight and its picture", cameras.step)
     chunk = chunk_from_msg(chunks[-1])

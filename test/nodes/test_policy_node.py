@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from f1_msgs.msg import ActionChunk, ControlStatus, Foresight, Observation
 from f1_msgs.srv import SetInstruction
 from lifecycle_msgs.msg import Transition
@@ -87,8 +87,9 @@ def test_a_chunk_says_what_it_was_computed_from_and_when_its_steps_are_due(ros) 
     assert to_ns(foresights[0].target_stamp) - to_ns(foresights[0].header.stamp) == 300_000_000
     assert (pictures[0].encoding, pictures[0].width, pictures[0].data[0]) == ("rgb8", 8, 4)
     ros.until(lambda: bench.said("Chunks go out"), "the inference on /diagnostics")
-    values = {pair.key for pair in bench.said("Chunks go out")[-1].values}
-    assert {"flow [ms]", "total [ms]", "model latency p50 [ms]", "age of chunk [ms]"} <= values
+    values = {pair.key: pair.value for pair in bench.said("Chunks go out")[-1].values}
+    assert {"flow [ms]", "total [ms]", "model latency p50 [ms]", "age of chunk [ms]"} <= values.keys()
+    assert values["engine"] == "torch fp32"
     assert ros.stop(bench.process) == 0
 
 
@@ -208,6 +209,15 @@ def test_an_engine_that_fails_gives_no_chunk_and_says_so_until_it_works_again(ro
     assert ros.log(bench.process).count(says) <= 3  # said once, not at the rate of the observations
 
 
+@pytest.mark.parametrize("instruction", ["hang", "crash"])
+def test_an_engine_that_gives_nothing_for_ten_seconds_ends_its_process_for_a_new_start(ros, instruction: str) -> None:
+    bench = Bench(ros, instruction=instruction).ready()
+    ros.until(lambda: bench.process.poll() is not None, "the process ends", meanwhile=bench.resend)
+    assert bench.process.returncode == 1  # after which the supervisor starts it again, up to five times
+    assert "Nothing comes from the engine for 10 s" in ros.log(bench.process)
+    assert not bench.chunks
+
+
 def test_observations_that_are_old_malformed_or_of_another_robot_give_no_chunk(ros) -> None:
     bench = Bench(ros).ready()
     old = bench.now_ns() - 1_000_000_000
@@ -226,11 +236,31 @@ def test_a_policy_that_cannot_be_loaded_ends_its_process_and_says_which_file(ros
     assert "Traceback" not in ros.log(bench.process)
 
 
+def test_an_engine_without_a_passing_check_is_refused_with_the_command_that_makes_one(ros) -> None:
+    bench = Bench(ros, engine="unchecked")
+    ros.until(lambda: bench.process.poll() is not None, "the process ends")
+    assert bench.process.returncode == 2
+    log = ros.log(bench.process)
+    assert "may not drive a robot: it was not checked against PyTorch" in log
+    assert "f1-ros engine check /engine --policy" in log
+    assert "Traceback" not in log
+
+
+def test_an_unchecked_engine_that_is_allowed_is_named_on_diagnostics(ros) -> None:
+    bench = Bench(ros, engine="unchecked", allow_unchecked_engine=True).ready()
+    bench.answer(joint=0.25)
+    ros.until(lambda: bench.said("allow_unchecked_engine is set"), "the warning", meanwhile=bench.resend)
+    status = bench.said("allow_unchecked_engine is set")[-1]
+    assert status.level == DiagnosticStatus.WARN
+    assert "it was not checked against PyTorch" in status.message
+
+
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
         ({"continuity": "smooth"}, "'smooth' is none of auto, trained, guided, plain"),
         ({"continuity": "trained", "policy": "/untrained"}, "not trained to plan from a committed prefix"),
+        ({"continuity": "guided", "engine": "onnxruntime"}, "Guidance takes gradients, and engine onnxruntime"),
     ],
 )
 def test_a_continuity_that_cannot_be_ends_the_process_and_says_why(ros, parameters, says) -> None:

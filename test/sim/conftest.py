@@ -4,7 +4,7 @@ import secrets
 import numpy as np
 import pytest
 
-from f1_ros.engine.protocol import Foresight, InferenceResult, PolicySpec
+from f1_ros.engine.protocol import EngineInfo, Foresight, InferenceResult, PolicySpec
 from f1_ros.robots.profile import load_profile
 
 # Before Ray is imported anywhere: a token of our own, or Ray would leave one in the home folder.
@@ -15,6 +15,8 @@ PROFILE = load_profile("franka")
 
 class ScriptedEngine:
     """An engine that answers with what a function makes of the observation."""
+
+    info = EngineInfo("stub", guides=True)
 
     def __init__(self, answer) -> None:
         self.answer = answer

@@ -205,7 +205,7 @@ def test_the_engine_is_told_what_to_do_with_foresight(scripted, monkeypatch, for
 
     monkeypatch.setattr(f1_ros.engine, "open_engine", open_engine)
     evaluate(EvaluationSettings(policy=Path("any"), episodes=1, foresight=foresight, until_binned=False))
-    assert all(options == {"threads": 1, "foresight": foresight} for options in opened)
+    assert all(options == {"engine": "torch", "threads": 1, "foresight": foresight} for options in opened)
     assert opened
 
 

@@ -7,14 +7,14 @@ import torch
 
 from f1_ros.model.config import ExpertConfig, F1Config, SiglipConfig, TokenizerConfig
 from f1_ros.model.f1 import F1Model
-from f1_ros.model.manifest import FULL_SIZE
+from f1_ros.model.manifest import FULL_SIZE, unreached
 from f1_ros.model.sampling import RowGenerators
 from f1_ros.train.batches import Draws
 from f1_ros.train.describe import full_size_table
 from f1_ros.train.finetune_config import ForesightConfig, Precision, Stage
 from f1_ros.train.memory import activation_bytes, estimate, parameter_counts, stage_groups
 from f1_ros.train.objective import Objective, stage_network_config
-from f1_ros.train.trainables import group_of, unreached
+from f1_ros.train.trainables import group_of
 
 ROWS, CAMERAS = 2, 2
 WORDS, JOINTS = 8, 6

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from f1_ros.engine import open_engine
-from f1_ros.engine.policy import load_policy_file, load_spec
+from f1_ros.engine.policy import STATS_FILE, load_policy_file, load_spec
 from f1_ros.errors import CheckpointError, ConfigError, EngineError, F1Error
+from f1_ros.model.config import F1Config
+from f1_ros.model.f1 import F1Model
 from f1_ros.observe.observation import Observation
+from f1_ros.train.export import write_policy
 
 
 def changed(observation: Observation, **fields: object) -> Observation:
@@ -31,6 +34,20 @@ def with_past_images(policy_dir: Path, folder: Path, past: list[int], **changes:
     policy["spec"] |= {"past_images": past, **changes}
     (folder / "policy.json").write_text(json.dumps(policy))
     return folder
+
+
+def test_history_may_have_another_size_than_the_cameras_pictures(
+    policy_dir: Path, observation: Observation, tmp_path: Path
+) -> None:
+    """As the released network's: 256 px beside 224."""
+    tree = json.loads((Path(__file__).parents[1] / "train" / "tiny_network.json").read_text())
+    tree["und_expert_config"]["vision_config"] |= {"image_size": 32, "views": [0, 1]}
+    file = load_policy_file(policy_dir)
+    file = dataclasses.replace(file, spec=dataclasses.replace(file.spec, image_size=32, past_images=()))
+    stats = json.loads((policy_dir / STATS_FILE).read_text())
+    write_policy(tmp_path / "policy", F1Model(F1Config.from_dict(tree)), file, stats, policy_dir)
+    large = changed(observation, images=observation.images.repeat(2, axis=2).repeat(2, axis=3))
+    assert open_engine(tmp_path / "policy").infer(large, "pick", seed=1).actions.shape == (4, 8)
 
 
 def test_known_history_frames_give_the_same_result_as_new_ones(policy_dir: Path, observation: Observation) -> None:
@@ -123,9 +140,9 @@ def test_actions_that_are_not_finite_never_come_out(policy_dir: Path, observatio
         open_engine(folder).infer(observation, "pick", seed=0)
 
 
-def test_an_unknown_backend_is_refused(policy_dir: Path) -> None:
+def test_an_unknown_engine_is_refused(policy_dir: Path) -> None:
     with pytest.raises(ConfigError, match="abacus"):
-        open_engine(policy_dir, backend="abacus")
+        open_engine(policy_dir, "abacus")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,162 @@
+"""Which engine runs a policy, and where a compiled one lies.
+
+A compiled engine that nobody built is built on first use into the user's cache, `$XDG_CACHE_HOME/f1_ros/engines` or
+`~/.cache/f1_ros/engines`, in a directory named by everything that decides what is in it: the policy's files, the
+configuration, this code and the tools' versions. So a policy never finds an engine that is not its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from f1_ros.engine.config import EngineConfig, choose_engine, load_engine_config
+from f1_ros.engine.export import build_engine, buildable, tool_versions
+from f1_ros.engine.gate_record import FAILED, objection
+from f1_ros.engine.layout import Layout, StageRunner
+from f1_ros.engine.manifest import (
+    EngineManifest,
+    check_source,
+    code_hash,
+    load_manifest,
+    model_hashes,
+    rebuild_command,
+)
+from f1_ros.engine.policy import PolicyFile, load_policy_file
+from f1_ros.engine.policy_engine import PolicyEngine, policy_layout
+from f1_ros.engine.protocol import ForesightUse
+from f1_ros.engine.recorded import CHECK_FILE
+from f1_ros.engine.stages import TorchStages
+from f1_ros.errors import EngineError, F1Error
+from f1_ros.model.checkpoint import load_policy_network, read_config
+
+Say = Callable[[str], None]
+
+
+def open_policy_engine(policy_dir: Path, engine: str, threads: int, foresight: ForesightUse, say: Say) -> PolicyEngine:
+    """See `f1_ros.engine.open_engine`."""
+    file = load_policy_file(policy_dir)
+    choice = choose_engine(engine)
+    if isinstance(choice, EngineConfig) and choice.backend == "torch":
+        config = choice
+        stages = torch_stages(policy_dir, file, foresight)
+    else:
+        if isinstance(choice, Path):
+            folder, manifest = choice, built_engine(policy_dir, choice)
+        else:
+            folder, manifest = cached_engine(policy_dir, engine, say)
+        config = manifest.config
+        stages = compiled_stages(policy_dir, folder, manifest, threads or config.threads)
+    threads = threads or config.threads
+    return PolicyEngine(policy_dir, file, stages, threads=threads, foresight=foresight, flow_steps=config.flow_steps)
+
+
+def torch_stages(policy_dir: Path, file: PolicyFile, foresight: ForesightUse = "own") -> StageRunner:
+    """The stages of a policy in eager PyTorch.
+
+    Raises:
+        CheckpointError: if the policy cannot be loaded whole.
+    """
+    network = load_policy_network(policy_dir).requires_grad_(False)
+    return TorchStages(network, policy_layout(policy_dir, file, network.config, foresight != "skipped"))
+
+
+def compiled_stages(policy_dir: Path, folder: Path, manifest: EngineManifest, threads: int) -> StageRunner:
+    """The stages of a compiled engine, whose directory has been checked.
+
+    Raises:
+        EngineError: if its package is missing or cannot load it.
+    """
+    layout = Layout(read_config(policy_dir), manifest.images, manifest.words, manifest.foresight)
+    if manifest.config.backend == "tensorrt_rtx":
+        from f1_ros.engine.tensorrt_rtx import TensorRtRtxStages
+
+        return TensorRtRtxStages(folder, manifest, layout)
+    from f1_ros.engine.ort_stages import OrtStages
+
+    return OrtStages(folder, manifest, layout, threads)
+
+
+def built_engine(policy_dir: Path, folder: Path) -> EngineManifest:
+    """The manifest of a directory that `f1-ros engine build` made for this policy.
+
+    Raises:
+        EngineError: if it is damaged, or was made for another policy or by another version of f1_ros.
+    """
+    rebuild = rebuild_command(policy_dir, folder)
+    manifest = load_manifest(folder, rebuild)
+    check_source(manifest, folder, policy_dir, rebuild_command(policy_dir, folder, gpu=manifest.config.gpu))
+    return manifest
+
+
+def cache_dir() -> Path:
+    """Where engines lie that were built on first use."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "f1_ros" / "engines"
+
+
+def cached_engine(policy_dir: Path, engine: str, say: Say) -> tuple[Path, EngineManifest]:
+    """The compiled engine of a configuration in the user's cache; built if it is not there or is damaged.
+
+    An engine that was never checked on this kind of machine is, if the policy brings observations along.
+
+    Args:
+        policy_dir: the policy.
+        engine: name or YAML file of the configuration.
+        say: told what is built, where, and how far it is.
+
+    Raises:
+        EngineError: if it cannot be built.
+    """
+    config = buildable(load_engine_config(engine))
+    name = re.sub(r"[^\w.-]", "_", load_policy_file(policy_dir).spec.name)
+    folder = cache_dir() / f"{name}-{_key(policy_dir, config)}"
+    manifest = None
+    if folder.exists():
+        try:
+            manifest = load_manifest(folder, rebuild_command(policy_dir, folder, engine, config.gpu))
+        except EngineError as error:
+            say(f"{error.problem} It is built anew.")
+            shutil.rmtree(folder)
+    if manifest is None:
+        say(f"Building engine {engine} of {policy_dir} into {folder}: about a minute, once.")
+
+        def progress(what: str, done: int, total: int) -> None:
+            say(f"Building engine {engine}: {done} of {total} stages, {what}.")
+
+        manifest = build_engine(policy_dir, config, folder, progress=progress)
+    _check(policy_dir, folder, manifest, say)
+    return folder, manifest
+
+
+def _check(policy_dir: Path, folder: Path, manifest: EngineManifest, say: Say) -> None:
+    """Run the gate on an engine that has no record for this machine, if the policy has observations for it."""
+    from f1_ros.engine.checking import check_engine, shipped_observations
+
+    reason = objection(folder, manifest)
+    if not reason or reason.startswith(FAILED) or not (policy_dir / CHECK_FILE).is_file():
+        return
+    say(f"Checking the engine against PyTorch, since {reason}.")
+    try:
+        recorded, data = shipped_observations(policy_dir)
+        record = check_engine(policy_dir, folder, manifest, recorded, data)
+    except F1Error as error:  # an engine that is not checked can still be opened, in simulation for one
+        say(f"It cannot be checked: {error}")
+    else:
+        say("It passed." if record.passed else f"{folder} is out of bounds: {', '.join(record.failed)}.")
+
+
+def _key(policy_dir: Path, config: EngineConfig) -> str:
+    parts = {
+        "model": model_hashes(policy_dir),
+        "code": code_hash(),
+        "config": dataclasses.asdict(config),
+        "tools": tool_versions(config.backend),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
