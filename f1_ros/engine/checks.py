@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from f1_ros.engine.layout import Port
 from f1_ros.engine.protocol import PolicySpec, Running
 from f1_ros.errors import EngineError
 from f1_ros.observe.observation import Observation
@@ -82,3 +85,17 @@ def near_steps(spec: PolicySpec, wanted: bool) -> int:
             remedy="Give no on_near, or train it with policy.near_steps above 0.",
         )
     return spec.trained_near_steps if wanted else 0
+
+
+def check_input(stage: str, port: Port, tensor: Tensor) -> None:
+    """Refuse a tensor that a compiled stage cannot read: it reads from the pointer whatever lies there.
+
+    Raises:
+        EngineError: if shape, type or layout in memory is another.
+    """
+    if tensor.shape != port.shape or tensor.dtype != getattr(torch, port.dtype) or not tensor.is_contiguous():
+        raise EngineError(
+            f"Stage {stage}: input {port.name} is {tensor.dtype} {tuple(tensor.shape)}, expected contiguous "
+            f"{port.dtype} {port.shape}.",
+            remedy="Build the engine anew for this policy.",
+        )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from f1_ros.engine.checks import check_input
 from f1_ros.engine.export import TOOLS
 from f1_ros.engine.gate_record import objection
 from f1_ros.engine.layout import Layout, Port
@@ -125,17 +126,10 @@ class _Bound:
 
     def run(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         for i, (port, tensor) in enumerate(zip(self._inputs, inputs, strict=True)):
-            kind, numpy_kind = _TYPES[port.dtype]
-            # A session reads from the pointer whatever lies there: nothing that does not fit may reach it.
-            if tensor.shape != port.shape or tensor.dtype != kind or not tensor.is_contiguous():
-                raise EngineError(
-                    f"Stage {self._name}: input {port.name} is {tensor.dtype} {tuple(tensor.shape)}, expected "
-                    f"contiguous {port.dtype} {port.shape}.",
-                    remedy="Build the engine anew for this policy.",
-                )
+            check_input(self._name, port, tensor)
             if self._known[i] and tensor.data_ptr() != self._pointers[i]:
                 self._pointers[i] = tensor.data_ptr()
-                self._binding.bind_input(port.name, "cpu", 0, numpy_kind, port.shape, tensor.data_ptr())
+                self._binding.bind_input(port.name, "cpu", 0, _TYPES[port.dtype][1], port.shape, tensor.data_ptr())
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:  # its exceptions have no common base but Exception

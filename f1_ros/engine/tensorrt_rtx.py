@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from f1_ros.engine.checks import check_input
 from f1_ros.engine.config import EngineConfig
 from f1_ros.engine.export import COMPILERS
 from f1_ros.engine.gate_record import objection
@@ -198,13 +199,7 @@ class _Loaded:
 
     def run(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         for i, (port, tensor) in enumerate(zip(self._inputs, inputs, strict=True)):
-            # TensorRT reads from the pointer whatever lies there: nothing that does not fit may reach it.
-            if tensor.shape != port.shape or tensor.dtype != getattr(torch, port.dtype) or not tensor.is_contiguous():
-                raise EngineError(
-                    f"Stage {self._name}: input {port.name} is {tensor.dtype} {tuple(tensor.shape)}, expected "
-                    f"contiguous {port.dtype} {port.shape}.",
-                    remedy="Build the engine anew for this policy.",
-                )
+            check_input(self._name, port, tensor)
             if not self._known[i]:
                 continue
             placed = tensor if tensor.is_cuda else self._copied(i, tensor)

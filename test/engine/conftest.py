@@ -1,4 +1,4 @@
-"""An untrained policy directory, and an observation that fits it; lets the tests of this folder share `mutations`."""
+"""An untrained policy directory, and an observation that fits it; the tests here share `agreement` and `mutations`."""
 
 from __future__ import annotations
 

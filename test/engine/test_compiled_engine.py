@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from agreement import assert_as_eager
 
 from f1_ros.cli.main import main
 from f1_ros.engine import open_engine
@@ -52,13 +53,7 @@ def test_codes_are_those_of_the_eager_engine_and_actions_within_a_ten_thousandth
     eager, compiled = open_engine(policy_dir), open_engine(policy_dir, str(compiled_dir))
     assert compiled.info.backend == "onnxruntime"
     assert not compiled.info.guides
-    for seed in range(3):
-        one, other = (engine.infer(observation, "pick the cube", seed) for engine in (eager, compiled))
-        assert one.foresight is not None and other.foresight is not None
-        assert np.array_equal(one.foresight.codes, other.foresight.codes)
-        assert np.abs(one.actions - other.actions).max() < 1e-4
-        pictures = [engine.decode_foresight(one.foresight).astype(int) for engine in (eager, compiled)]
-        assert np.abs(pictures[0] - pictures[1]).max() <= 1
+    assert_as_eager(eager, compiled, observation)
 
 
 def test_a_missing_camera_a_prefix_and_near_steps_are_the_same_as_eager(

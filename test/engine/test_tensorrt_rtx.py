@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import onnx
 import onnx_ir
 import pytest
 import torch
+from agreement import assert_as_eager
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from safetensors.torch import load_file
@@ -33,11 +32,6 @@ from f1_ros.model.checkpoint import read_config
 from f1_ros.observe.observation import Observation
 
 BELT = Path(__file__).parents[2] / "models" / "f1_belt"
-# `make setup` installs it: on CI its absence is a failure.
-installed = pytest.mark.skipif(
-    importlib.util.find_spec("tensorrt_rtx") is None and not os.environ.get("CI"),
-    reason="tensorrt-rtx is not installed; make setup does that",
-)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +43,6 @@ def built(policy_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@installed
 def test_an_engine_is_built_for_a_gpu_that_is_not_here(built: Path) -> None:
     manifest = load_manifest(built, "")
     assert manifest.config.gpu == "SM89"
@@ -59,7 +52,6 @@ def test_an_engine_is_built_for_a_gpu_that_is_not_here(built: Path) -> None:
     assert {path.name for path in built.iterdir()} == {*manifest.files, "manifest.json"}
 
 
-@installed
 def test_the_belt_policy_is_built_in_sixteen_bits(tmp_path: Path) -> None:
     command = ["engine", "build", "--policy", str(BELT), "--engine", "tensorrt_rtx_fp16", "--gpu", "SM120"]
     assert main([*command, "--out", str(tmp_path / "engine")]) == 0
@@ -69,7 +61,6 @@ def test_the_belt_policy_is_built_in_sixteen_bits(tmp_path: Path) -> None:
     assert wide == {"history_encoder", "decoder"}
 
 
-@installed
 def test_the_released_network_is_taken(golden_directories: dict[str, Path], tmp_path: Path) -> None:
     folder = golden_directories["f1_tiny_upstream"]
     inputs = load_file(folder / "inputs.safetensors")
@@ -80,7 +71,6 @@ def test_the_released_network_is_taken(golden_directories: dict[str, Path], tmp_
     assert len(manifest.files) == len(layout.signatures())
 
 
-@installed
 @pytest.mark.parametrize(
     ("gpu", "message"),
     [
@@ -100,7 +90,6 @@ def test_a_gpu_that_cannot_be_built_for_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@installed
 def test_a_graph_that_is_not_taken_fails_with_its_stage_and_operator(tmp_path: Path) -> None:
     one = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 3])
     graph = helper.make_graph(
@@ -115,14 +104,12 @@ def test_a_graph_that_is_not_taken_fails_with_its_stage_and_operator(tmp_path: P
         compile_stage(path, "SM89")
 
 
-@installed
 @pytest.mark.skipif(this_gpu() != "", reason="there is a GPU")
 def test_without_a_gpu_an_engine_is_refused_before_it_is_loaded(policy_dir: Path, built: Path) -> None:
     with pytest.raises(EngineError, match="for a GPU of SM89, and PyTorch finds none"):
         open_engine(policy_dir, str(built))
 
 
-@installed
 def test_an_engine_for_another_gpu_is_refused_with_the_command_that_builds_for_this_one(
     policy_dir: Path, built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +120,6 @@ def test_an_engine_for_another_gpu_is_refused_with_the_command_that_builds_for_t
     assert "--gpu SM120" in raised.value.remedy
 
 
-@installed
 def test_an_engine_of_another_package_is_refused_with_the_command_that_builds_it(
     policy_dir: Path, built: Path, tmp_path: Path
 ) -> None:
@@ -146,7 +132,6 @@ def test_an_engine_of_another_package_is_refused_with_the_command_that_builds_it
     assert "--gpu SM89" in raised.value.remedy
 
 
-@installed
 def test_what_does_not_run_here_says_why() -> None:
     import tensorrt_rtx
 
@@ -229,13 +214,7 @@ def test_on_a_gpu_codes_are_those_of_the_eager_engine_and_actions_within_a_ten_t
 ) -> None:
     eager, compiled = open_engine(policy_dir), open_engine(policy_dir, str(here))
     assert compiled.info.backend == "tensorrt_rtx"
-    for seed in range(3):
-        one, other = (engine.infer(observation, "pick the cube", seed) for engine in (eager, compiled))
-        assert one.foresight is not None and other.foresight is not None
-        assert np.array_equal(one.foresight.codes, other.foresight.codes)
-        assert np.abs(one.actions - other.actions).max() < 1e-4
-        pictures = [engine.decode_foresight(one.foresight).astype(int) for engine in (eager, compiled)]
-        assert np.abs(pictures[0] - pictures[1]).max() <= 1
+    assert_as_eager(eager, compiled, observation)
 
 
 @pytest.mark.gpu
