@@ -140,7 +140,7 @@ KINDS: tuple[Callable[[np.random.Generator, Array], dict[str, Any]], ...] = (
 
 @dataclass
 class Arm:
-    """Follows with a lag, unless it is blocked; decelerates no harder than its limits."""
+    """Follows with a lag, unless it is blocked; no faster than its limits, and it gains and loses speed within them."""
 
     position: Array
     velocity: Array = field(default_factory=lambda: np.zeros(7))
@@ -149,9 +149,9 @@ class Arm:
     def follow(self, command: Array, limits: JointLimits) -> None:
         """Move for one tick."""
         wanted = np.zeros(7) if self.blocked else (command - self.position) / LAG_S
-        most = np.array(limits.acceleration) * TICK_S
+        fastest, most = np.array(limits.velocity), np.array(limits.acceleration) * TICK_S
         before = self.velocity
-        self.velocity = before + np.clip(wanted - before, -most, most)
+        self.velocity = np.clip(before + np.clip(wanted - before, -most, most), -fastest, fastest)
         moved = self.position + 0.5 * (before + self.velocity) * TICK_S
         # It has stops at its position limits: one that is found outside may be commanded there, see test_limits.
         self.position = np.clip(moved, limits.lower, limits.upper)
