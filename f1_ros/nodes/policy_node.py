@@ -141,8 +141,7 @@ class PolicyNode(ManagedNode):
     def configure(self) -> None:
         """Load the policy and run it once, so that the first chunk is no later than the others."""
         folder, began_s = policy_dir(self.value("policy")), time.monotonic()
-        say = self.get_logger().info
-        self._engine = self._open_engine(folder, self.value("engine"), self.value("threads"), say=say)
+        self._engine = self._open_engine(folder, self.value("engine"), self.value("threads"), say=self.progress)
         if not self.value("allow_unchecked_engine"):
             refuse_unchecked(self._engine.info, folder)
         spec = self._engine.spec
@@ -156,7 +155,7 @@ class PolicyNode(ManagedNode):
         self._trace = self.open_trace()
         self._engine.warm_up()
         where = f" in {self._engine.info.directory}" if self._engine.info.directory else ""
-        say(
+        self.progress(
             f"Policy '{spec.name}' for '{spec.robot}' from {folder} is warm after {time.monotonic() - began_s:.1f} s; "
             f"engine {self._engine.info}{where}."
         )

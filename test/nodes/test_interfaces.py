@@ -31,7 +31,7 @@ KINDS = {
     )
 }  # fmt: skip
 STANDARD_TOPICS = {"/rosout", "/parameter_events", "/diagnostics", "/clock"}
-STANDARD_PARAMETERS = {"autostart", "use_sim_time", "start_type_description_service"}
+STANDARD_PARAMETERS = {"autostart", "start_within", "use_sim_time", "start_type_description_service"}
 
 
 NAMES = load_profile("franka").action_names
