@@ -2,7 +2,7 @@
 
 A predicted view's picture bears the stamp of the instant that it predicts, so that it can be laid beside what came.
 While the action node says that the policy is in force, a policy that can plans from what the arm will have done
-when its chunk arrives; see `inference`.
+when its chunk arrives; see `inference`. Observations are taken by a thread of their own (`polled.Reader`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, NoReturn
 
 from f1_msgs.msg import ActionChunk as ActionChunkMsg
@@ -34,6 +33,7 @@ from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.inference import Answer, InferenceThread, Picture, Settings
 from f1_ros.nodes.lifecycle import ManagedNode, leave, run
 from f1_ros.nodes.parameters import POLICY, TRACE, NodeParameter, policy_dir, refuse_instruction
+from f1_ros.nodes.polled import PolledSubscription, Reader
 from f1_ros.nodes.qos import COMMAND, OBSERVATION, SENSOR
 from f1_ros.observe.observation import Observation
 from f1_ros.trace import Trace
@@ -134,7 +134,8 @@ class PolicyNode(ManagedNode):
         self._arrived_s = time.monotonic()
         self._refusal: tuple[float, str] | None = None
         self._policy_heard_s = float("-inf")
-        self._inputs: list[Any] = []
+        self._status: Any = None
+        self._reader: Reader | None = None
         self._timer: Any = None
         self.add_post_set_parameters_callback(lambda _: self._read_settings())
 
@@ -169,21 +170,21 @@ class PolicyNode(ManagedNode):
             engine, self._current, self._now_ns, self._on_answer, self._on_picture, self._on_failure
         )
         self._thread.start()
-        self._inputs = [self.create_subscription(ControlStatus, "status", self._on_status, COMMAND)]
+        self._status = self.create_subscription(ControlStatus, "status", self._on_status, COMMAND)
         if self._subscribe:
-            on_message: Callable[..., None] = self._on_message
-            if self._trace is not None:
-                on_message = partial(self._on_traced_message, self._trace)
-            self._inputs.append(self.create_subscription(ObservationMsg, "observation", on_message, OBSERVATION))
+            observations = PolledSubscription(self, ObservationMsg, "observation", OBSERVATION)
+            self._reader = Reader(self, {observations: self._on_message})
         self._timer = self.create_timer(WATCH_PERIOD_S, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:
         """Stop answering; an inference under way gives no chunk any more."""
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
+        if self._reader is not None:
+            self._reader.close()
+        if self._status is not None:
+            self.destroy_subscription(self._status)
         if self._timer is not None:
             self.destroy_timer(self._timer)
-        self._inputs, self._timer = [], None
+        self._reader = self._status = self._timer = None
         thread, self._thread = self._thread, None
         if thread is not None and not thread.stop(STOP_S):
             self._engine = None  # still in use by the thread: it goes with the process
@@ -237,15 +238,8 @@ class PolicyNode(ManagedNode):
         with self._settings_lock:
             self._settings = settings
 
-    def _on_traced_message(self, trace: Trace, msg: ObservationMsg, info: dict[str, int]) -> None:
-        stamp_ns = to_ns(msg.header.stamp)
-        trace.mark_system("observation sent", stamp_ns, info["source_timestamp"])
-        trace.mark_system("observation received", stamp_ns, info["received_timestamp"])
-        self._on_message(msg)
-        trace.mark("observation taken", stamp_ns)
-
-    def _on_message(self, msg: ObservationMsg) -> None:
-        robot = self._loaded().spec.robot
+    def _on_message(self, msg: ObservationMsg, info: dict[str, int]) -> None:
+        robot, trace = self._loaded().spec.robot, self._trace
         try:
             if msg.header.frame_id != robot:
                 raise ObservationError(
@@ -256,6 +250,11 @@ class PolicyNode(ManagedNode):
         except ObservationError as error:
             self._refusal = (time.monotonic(), str(error))
             self._say("observations", Level.ERROR, str(error))
+        if trace is not None:
+            stamp_ns = to_ns(msg.header.stamp)
+            trace.mark_system("observation sent", stamp_ns, info["source_timestamp"])
+            trace.mark_system("observation received", stamp_ns, info["received_timestamp"])
+            trace.mark("observation taken", stamp_ns)
 
     def _on_status(self, msg: ControlStatus) -> None:
         followed = msg.header.frame_id == self._loaded().spec.robot and msg.mode == ControlStatus.POLICY
@@ -312,6 +311,8 @@ class PolicyNode(ManagedNode):
 
     def _watch(self) -> None:
         """Say so when nothing arrives, or nothing that can be used. End the process when the engine is stuck."""
+        if self._reader is not None:
+            self._reader.check()
         if self._thread is not None and self._thread.stuck_s() > STUCK_S:
             raise EngineFailedError(
                 f"Nothing comes from the engine for {STUCK_S:.0f} s.",
