@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from f1_ros.cli import engine_check, engine_plan
+from f1_ros.processes import BringUp
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,25 +44,43 @@ def add_choice(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--engine",
         default=default,
-        help="what runs the policy: a name in config/engines (torch, onnxruntime, ...), a YAML file, or a directory of "
-        f"`f1-ros engine build` (default {default})",
+        help="what runs the policy: auto (compiled if that passes its check, torch otherwise), a name in "
+        f"config/engines (torch, onnxruntime, ...), a YAML file, or a directory of `f1-ros engine build` "
+        f"(default {default})",
     )
 
 
-def prepare(policy: Path, engine: str) -> None:
+def prepare(policy: Path, engine: str) -> str:
     """Build an engine that is to be compiled and is not there yet, so that no process that opens it has to wait.
+
+    Returns:
+        The engine to open; with auto, what that stands for.
 
     Raises:
         ConfigError: if the engine is unknown. CheckpointError, EngineError: if it cannot be built.
     """
-    from f1_ros.engine.config import choose_engine
+    from f1_ros.engine.config import AUTO, choose_engine
 
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    if engine == AUTO:
+        from f1_ros.engine.opening import automatic
+
+        return automatic(policy, say)
     choice = choose_engine(engine)
-    if isinstance(choice, Path) or choice.backend == "torch":
-        return
-    from f1_ros.engine.opening import cached_engine
+    if not isinstance(choice, Path) and choice.backend != "torch":
+        from f1_ros.engine.opening import cached_engine
 
-    cached_engine(policy, engine, lambda line: print(line, flush=True))
+        cached_engine(policy, engine, say)
+    return engine
+
+
+def prepare_system(system: BringUp) -> None:
+    """Build what the processes of a system will open, see `prepare`."""
+    for process in system.processes:
+        if "engine" in process.parameters:
+            prepare(Path(str(process.parameters["policy"])), str(process.parameters["engine"]))
 
 
 def _build(args: argparse.Namespace) -> int:

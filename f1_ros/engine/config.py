@@ -14,6 +14,8 @@ from f1_ros.paths import share_dir
 Backend = Literal["torch", "onnxruntime", "tensorrt_rtx"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Stage = Literal["image_tower", "history_encoder", "language", "prefix", "foresight", "flow", "decoder"]
+AUTO = "auto"
+"""In place of an engine's name: the compiled one if it passes its check, torch otherwise; see `opening.automatic`."""
 STAGES: tuple[Stage, ...] = get_args(Stage)
 """What precision can be chosen for; "foresight" is all of its scales."""
 
@@ -85,7 +87,7 @@ def named_engines() -> dict[str, Path]:
 def everywhere(engine: str) -> str:
     """The same engine for a process in another folder: a name as it is, a path made absolute."""
     path = Path(engine).expanduser()
-    return engine if engine in named_engines() or not path.exists() else str(path.absolute())
+    return engine if engine == AUTO or engine in named_engines() or not path.exists() else str(path.absolute())
 
 
 def choose_engine(engine: str) -> EngineConfig | Path:

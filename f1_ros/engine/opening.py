@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from f1_ros.engine.config import EngineConfig, choose_engine, load_engine_config
+from f1_ros.engine.config import AUTO, EngineConfig, choose_engine, load_engine_config
 from f1_ros.engine.export import build_engine, buildable, tool_versions
 from f1_ros.engine.gate_record import FAILED, objection
 from f1_ros.engine.layout import Layout, StageRunner
@@ -33,15 +33,20 @@ from f1_ros.engine.policy_engine import PolicyEngine, policy_layout
 from f1_ros.engine.protocol import ForesightUse
 from f1_ros.engine.recorded import CHECK_FILE
 from f1_ros.engine.stages import TorchStages
-from f1_ros.errors import EngineError, F1Error
+from f1_ros.errors import ConfigError, EngineError, F1Error
 from f1_ros.model.checkpoint import load_policy_network, read_config
 
 Say = Callable[[str], None]
+
+COMPILED = "onnxruntime"
+"""What `auto` compiles a policy with."""
 
 
 def open_policy_engine(policy_dir: Path, engine: str, threads: int, foresight: ForesightUse, say: Say) -> PolicyEngine:
     """See `f1_ros.engine.open_engine`."""
     file = load_policy_file(policy_dir)
+    if engine == AUTO:
+        engine = automatic(policy_dir, say)
     choice = choose_engine(engine)
     if isinstance(choice, EngineConfig) and choice.backend == "torch":
         config = choice
@@ -55,6 +60,33 @@ def open_policy_engine(policy_dir: Path, engine: str, threads: int, foresight: F
         stages = compiled_stages(policy_dir, folder, manifest, threads or config.threads)
     threads = threads or config.threads
     return PolicyEngine(policy_dir, file, stages, threads=threads, foresight=foresight, flow_steps=config.flow_steps)
+
+
+def automatic(policy_dir: Path, say: Say) -> str:
+    """What `auto` stands for: the directory of the policy's compiled engine if it may drive a robot here, or torch.
+
+    The engine is built and checked where that has not been done; a policy that brings no observations to check it by
+    runs in torch.
+
+    Args:
+        policy_dir: the policy.
+        say: told what is done, and why it is torch.
+
+    Raises:
+        CheckpointError: if the policy is damaged.
+    """
+    if not (policy_dir / CHECK_FILE).is_file():
+        say(f"Engine torch: {policy_dir} has no {CHECK_FILE} to check a compiled engine by (docs/engines.md).")
+        return "torch"
+    try:
+        folder, manifest = cached_engine(policy_dir, COMPILED, say)
+        reason = objection(folder, manifest)
+    except (EngineError, ConfigError, OSError) as error:  # no package, or no room for it
+        reason = str(error)
+    if reason:
+        say(f"Engine torch, not {COMPILED}: {reason}")
+        return "torch"
+    return str(folder)
 
 
 def torch_stages(policy_dir: Path, file: PolicyFile, foresight: ForesightUse = "own") -> StageRunner:
