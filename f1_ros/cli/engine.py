@@ -84,7 +84,7 @@ def prepare_system(system: BringUp) -> None:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from f1_ros.engine.config import STAGES, load_engine_config
+    from f1_ros.engine.config import STAGES, everywhere, load_engine_config
     from f1_ros.engine.export import build_engine
     from f1_ros.engine.plan import memory_plan
     from f1_ros.engine.policy import load_policy_file
@@ -100,10 +100,17 @@ def _build(args: argparse.Namespace) -> int:
     config = load_engine_config(args.engine)
     if args.gpu:
         config = dataclasses.replace(config, gpu=args.gpu)
-    layout = policy_layout(args.policy, load_policy_file(args.policy), read_config(args.policy))
+    layout = policy_layout(
+        args.policy,
+        load_policy_file(args.policy),
+        read_config(args.policy),
+        foresight_scales=config.foresight_scales,
+    )
     precisions = {stage: config.precision_of(stage) for stage in STAGES}
     print(memory_tables({"this engine": memory_plan(layout, precisions, on_cpu=config.device == "cpu")}))
-    manifest = build_engine(args.policy, config, args.out, replace=True, progress=progress)
+    manifest = build_engine(
+        args.policy, config, args.out, engine=everywhere(args.engine), replace=True, progress=progress
+    )
     size = sum(path.stat().st_size for path in args.out.iterdir())
     print(f"{args.out}: {len(manifest.stages)} stages of policy '{manifest.policy}', {size / 2**20:.1f} MiB")
     return 0

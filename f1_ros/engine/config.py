@@ -30,6 +30,7 @@ class EngineConfig:
             bf16: the products in 16 bits, tensorrt_rtx only.
         stages: precision of single stages, by name (`STAGES`), where it is another.
         flow_steps: Euler steps of the flow; 0: as the network was trained.
+        foresight_scales: scales of foresight that are predicted, coarse to fine; 0: as the network was trained.
         threads: CPU threads.
         device: cpu; or cuda, with a package of ONNX Runtime that has it, and always with tensorrt_rtx.
         gpu: what tensorrt_rtx builds for, by compute capability, such as SM89; empty: this machine's.
@@ -42,6 +43,7 @@ class EngineConfig:
     precision: Precision = "fp32"
     stages: dict[str, Precision] = field(default_factory=dict)
     flow_steps: int = 0
+    foresight_scales: int = 0
     threads: int = 1
     device: Literal["cpu", "cuda"] = "cpu"
     gpu: str = ""
@@ -70,6 +72,10 @@ class EngineConfig:
             )
         if not 0 <= self.flow_steps <= 1000:
             raise ConfigError(f"flow_steps is {self.flow_steps}.", remedy="Give 1 to 1000, or 0 for the network's own.")
+        if self.foresight_scales < 0:
+            raise ConfigError(
+                f"foresight_scales is {self.foresight_scales}.", remedy="Give 1 or more, or 0 for the network's own."
+            )
         if not 1 <= self.threads <= 256:
             raise ConfigError(f"threads is {self.threads}.", remedy="Give 1 to 256.")
 

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from f1_ros.engine.config import AUTO, EngineConfig, choose_engine, load_engine_config
+from f1_ros.engine.config import AUTO, EngineConfig, choose_engine, everywhere, load_engine_config
 from f1_ros.engine.export import build_engine, buildable, tool_versions
 from f1_ros.engine.gate_record import FAILED, objection
 from f1_ros.engine.layout import Layout, StageRunner
@@ -29,7 +29,7 @@ from f1_ros.engine.manifest import (
     rebuild_command,
 )
 from f1_ros.engine.policy import PolicyFile, load_policy_file
-from f1_ros.engine.policy_engine import PolicyEngine, policy_layout
+from f1_ros.engine.policy_engine import PolicyEngine, policy_layout, with_scales
 from f1_ros.engine.protocol import ForesightUse
 from f1_ros.engine.recorded import CHECK_FILE
 from f1_ros.engine.stages import TorchStages
@@ -50,7 +50,7 @@ def open_policy_engine(policy_dir: Path, engine: str, threads: int, foresight: F
     choice = choose_engine(engine)
     if isinstance(choice, EngineConfig) and choice.backend == "torch":
         config = choice
-        stages = torch_stages(policy_dir, file, foresight)
+        stages = torch_stages(policy_dir, file, foresight, config.foresight_scales)
     else:
         if isinstance(choice, Path):
             folder, manifest = choice, built_engine(policy_dir, choice)
@@ -89,14 +89,18 @@ def automatic(policy_dir: Path, say: Say) -> str:
     return str(folder)
 
 
-def torch_stages(policy_dir: Path, file: PolicyFile, foresight: ForesightUse = "own") -> StageRunner:
+def torch_stages(
+    policy_dir: Path, file: PolicyFile, foresight: ForesightUse = "own", foresight_scales: int = 0
+) -> StageRunner:
     """The stages of a policy in eager PyTorch.
 
     Raises:
         CheckpointError: if the policy cannot be loaded whole.
+        ConfigError: if it does not predict so many scales.
     """
     network = load_policy_network(policy_dir).requires_grad_(False)
-    return TorchStages(network, policy_layout(policy_dir, file, network.config, foresight != "skipped"))
+    layout = policy_layout(policy_dir, file, network.config, foresight != "skipped", foresight_scales)
+    return TorchStages(network, layout)
 
 
 def compiled_stages(policy_dir: Path, folder: Path, manifest: EngineManifest, threads: int) -> StageRunner:
@@ -105,7 +109,8 @@ def compiled_stages(policy_dir: Path, folder: Path, manifest: EngineManifest, th
     Raises:
         EngineError: if its package is missing or cannot load it.
     """
-    layout = Layout(read_config(policy_dir), manifest.images, manifest.words, manifest.foresight)
+    config = with_scales(policy_dir, read_config(policy_dir), manifest.config.foresight_scales)
+    layout = Layout(config, manifest.images, manifest.words, manifest.foresight)
     if manifest.config.backend == "tensorrt_rtx":
         from f1_ros.engine.tensorrt_rtx import TensorRtRtxStages
 
@@ -123,7 +128,7 @@ def built_engine(policy_dir: Path, folder: Path) -> EngineManifest:
     """
     rebuild = rebuild_command(policy_dir, folder)
     manifest = load_manifest(folder, rebuild)
-    check_source(manifest, folder, policy_dir, rebuild_command(policy_dir, folder, gpu=manifest.config.gpu))
+    check_source(manifest, folder, policy_dir, rebuild)
     return manifest
 
 
@@ -162,7 +167,7 @@ def cached_engine(policy_dir: Path, engine: str, say: Say) -> tuple[Path, Engine
         def progress(what: str, done: int, total: int) -> None:
             say(f"Building engine {engine}: {done} of {total} stages, {what}.")
 
-        manifest = build_engine(policy_dir, config, folder, progress=progress)
+        manifest = build_engine(policy_dir, config, folder, engine=everywhere(engine), progress=progress)
     _check(policy_dir, folder, manifest, say)
     return folder, manifest
 
