@@ -63,6 +63,7 @@ bench: setup
 	$(BIN)/python bench/limits.py
 	$(BIN)/python bench/switches.py
 	$(BIN)/python bench/engine.py
+	$(BIN)/python bench/engine_choices.py
 	$(BIN)/f1-ros faults run --json bench/results/faults.json
 	$(BIN)/python bench/splices.py --runs 3000
 	$(BIN)/python bench/publisher.py
