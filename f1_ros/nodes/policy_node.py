@@ -24,6 +24,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
 from f1_ros.engine import open_engine
+from f1_ros.engine.config import AUTO
 from f1_ros.engine.continuity import CONTINUITIES, check_continuity
 from f1_ros.engine.gate_record import refuse_unchecked
 from f1_ros.engine.protocol import Engine
@@ -54,8 +55,9 @@ PARAMETERS = (
     POLICY,
     NodeParameter(
         "engine",
-        "torch",
-        "What runs the policy: a name in config/engines, a YAML file, or a directory of `f1-ros engine build`.",
+        AUTO,
+        "What runs the policy: auto (compiled if that passes its check, torch otherwise), a name in config/engines, a "
+        "YAML file, or a directory of `f1-ros engine build`.",
     ),
     NodeParameter(
         "allow_unchecked_engine",
@@ -134,6 +136,7 @@ class PolicyNode(ManagedNode):
         self._arrived_s = time.monotonic()
         self._refusal: tuple[float, str] | None = None
         self._policy_heard_s = float("-inf")
+        self._service: Any = None
         self._status: Any = None
         self._reader: Reader | None = None
         self._timer: Any = None
@@ -142,13 +145,23 @@ class PolicyNode(ManagedNode):
     def configure(self) -> None:
         """Load the policy and run it once, so that the first chunk is no later than the others."""
         folder, began_s = policy_dir(self.value("policy")), time.monotonic()
-        self._engine = self._open_engine(folder, self.value("engine"), self.value("threads"), say=self.progress)
+        diagnostics = self._diagnostics = Diagnostics(self)
+
+        def say(line: str) -> None:
+            # Said at once on both: an engine that is compiled first keeps the robot waiting for about a minute.
+            diagnostics.set("engine", Level.WARN, f"No chunks yet. {line}")
+            self.has_progressed()
+
+        engine = self.value("engine")
+        if engine == AUTO and self.value("continuity") == "guided":
+            engine = "torch"  # alone has the gradients
+        self._engine = self._open_engine(folder, engine, self.value("threads"), say=say)
         if not self.value("allow_unchecked_engine"):
             refuse_unchecked(self._engine.info, folder)
         spec = self._engine.spec
         check_continuity(spec, self.value("continuity"), self._engine.info)
         self._read_settings()
-        self._diagnostics = Diagnostics(self, spec.robot)
+        diagnostics.hardware_id = spec.robot
         self._chunks = self.create_publisher(ActionChunkMsg, "action_chunk", COMMAND)
         self._foresights = self.create_publisher(ForesightMsg, "foresight", SENSOR)
         self._pictures = self.create_publisher(Image, "foresight/image", SENSOR)
@@ -156,7 +169,8 @@ class PolicyNode(ManagedNode):
         self._trace = self.open_trace()
         self._engine.warm_up()
         where = f" in {self._engine.info.directory}" if self._engine.info.directory else ""
-        self.progress(
+        diagnostics.set("engine", Level.OK, f"{self._engine.info}{where}")
+        self.get_logger().info(
             f"Policy '{spec.name}' for '{spec.robot}' from {folder} is warm after {time.monotonic() - began_s:.1f} s; "
             f"engine {self._engine.info}{where}."
         )
@@ -194,10 +208,12 @@ class PolicyNode(ManagedNode):
         """Free the policy."""
         if self._diagnostics is not None:
             self._diagnostics.close()
+            self._diagnostics = None
+        if self._service is not None:
+            self.destroy_service(self._service)
+            self._service = None
             for publisher in (self._chunks, self._foresights, self._pictures):
                 self.destroy_publisher(publisher)
-            self.destroy_service(self._service)
-            self._diagnostics = None
         if self._engine is not None:
             self._engine.close()
             self._engine = None
