@@ -89,7 +89,7 @@ def test_a_chunk_says_what_it_was_computed_from_and_when_its_steps_are_due(ros) 
     ros.until(lambda: bench.said("Chunks go out"), "the inference on /diagnostics")
     values = {pair.key: pair.value for pair in bench.said("Chunks go out")[-1].values}
     assert {"flow [ms]", "total [ms]", "model latency p50 [ms]", "age of chunk [ms]"} <= values.keys()
-    assert values["engine"] == "torch fp32"
+    assert values["engine"] == "auto fp32"
     assert ros.stop(bench.process) == 0
 
 
