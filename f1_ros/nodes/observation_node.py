@@ -184,8 +184,10 @@ class ObservationNode(ManagedNode):
 
     def _on_frame(self, builder: ObservationBuilder, camera: str, read: Callable[[Any], Frame], msg: Any) -> int | None:
         """Take a frame; gives the stamp of the set that it completes, if it completes one."""
-        ready = builder.add_frame(camera, to_ns(msg.header.stamp), read(msg), self._now_ns())
+        stamp_ns, frame = to_ns(msg.header.stamp), read(msg)
+        ready = builder.add_frame(camera, stamp_ns, frame, self._now_ns())
         if ready is None:
+            builder.prepare(camera, stamp_ns, frame)
             return None
         trace = self._trace
         if trace is not None:

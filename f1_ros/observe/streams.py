@@ -153,8 +153,25 @@ class MatchedStreams:
         parts = [buffer.at(stamp_ns) for buffer in self._joints.values()]
         return np.concatenate(parts)[self._columns]
 
-    def rgb(self, camera: str, frame: Frame) -> NDArray[np.uint8]:
+    def would_use(self, stamp_ns: int) -> bool:
+        """Whether a set of this stamp, later than all before it, would be given: its step has none yet."""
+        return self._grid.would_accept(stamp_ns)
+
+    def picture(self, camera: str, frame: Frame) -> NDArray[np.uint8]:
+        """The frame in RGB, (H, W, 3), whatever it shows; the camera's health does not hear of it.
+
+        Raises:
+            ImageError: if it cannot be converted, or has a size that the camera does not have.
+        """
+        return to_picture(self._cameras[camera], frame)
+
+    def rgb(self, camera: str, frame: Frame, picture: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """The frame in RGB, (H, W, 3); whether that works is the camera's health.
+
+        Args:
+            camera: the camera.
+            frame: its frame.
+            picture: of `picture`, where it was made ahead.
 
         Raises:
             ImageError: if it cannot be converted, has a size that the camera does not have, is black, or is another
@@ -162,7 +179,8 @@ class MatchedStreams:
         """
         health = self.camera_health[camera]
         try:
-            picture = to_picture(self._cameras[camera], frame)
+            if picture is None:
+                picture = self.picture(camera, frame)
             reason = health.unusable(frame, picture)
             if reason is not None:
                 raise ImageError(
