@@ -1,6 +1,7 @@
 """The observation node: camera frames and joint states in, time-matched observations out.
 
-Joint states are not worth waking up for: they are taken from the middleware when a frame is there (`polled`).
+Joint states are not worth waking up for: they are taken from the middleware when a frame is there (`polled`), and
+calibrations five times a second.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import Any
 
 from f1_msgs.msg import Observation as ObservationMsg
 from rclpy.clock import Clock, ClockType
-from sensor_msgs.msg import CompressedImage, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from f1_ros.engine.policy import load_spec
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import ConfigError
-from f1_ros.nodes.conversions import SECOND_NS, compressed_frame, image_frame, observation_to_msg, to_ns
+from f1_ros.nodes.conversions import SECOND_NS, camera_info, compressed_frame, image_frame, observation_to_msg, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.lifecycle import ManagedNode, run
 from f1_ros.nodes.parameters import POLICY, PROFILE, TRACE, NodeParameter, policy_dir
@@ -86,6 +87,7 @@ class ObservationNode(ManagedNode):
         self._diagnostics: Diagnostics | None = None
         self._cameras: list[Any] = []
         self._joints: dict[str, PolledSubscription[JointState]] = {}
+        self._calibrations: dict[str, PolledSubscription[CameraInfo]] = {}
         self._timer: Any = None
         self._active_s = 0.0
 
@@ -108,6 +110,8 @@ class ObservationNode(ManagedNode):
             if self._trace is not None:
                 on_frame = partial(self._on_traced_frame, on_frame, self._trace)
             self._cameras.append(self.create_subscription(kind, topic, on_frame, SENSOR))
+        for name, topic in builder.camera_info_topics.items():
+            self._calibrations[name] = PolledSubscription(self, CameraInfo, topic)
         for topic in builder.joint_topics:
             self._joints[topic] = PolledSubscription(self, JointState, topic, JOINT_HISTORY)
         self._active_s = time.monotonic()
@@ -122,9 +126,10 @@ class ObservationNode(ManagedNode):
         for camera in self._cameras:
             self.destroy_subscription(camera)
         self._cameras.clear()
-        for joints in self._joints.values():
-            joints.close()
+        for polled in (*self._joints.values(), *self._calibrations.values()):
+            polled.close()
         self._joints.clear()
+        self._calibrations.clear()
         if self._timer is not None:
             self.destroy_timer(self._timer)
             self._timer = None
@@ -152,7 +157,8 @@ class ObservationNode(ManagedNode):
                 f"Parameter 'cameras' is '{self.value('cameras')}'.",
                 remedy=f"Choose from {', '.join(spec.cameras)}, each once; {spec.cameras[0]} has the history.",
             )
-        return replace(spec, cameras=tuple(name for name in spec.cameras if name in chosen))
+        geometry = {name: known for name, known in spec.camera_geometry.items() if name in chosen}
+        return replace(spec, cameras=tuple(name for name in spec.cameras if name in chosen), camera_geometry=geometry)
 
     def _new_builder(self) -> ObservationBuilder:
         frozen_after = self.value("frozen_after")
@@ -216,7 +222,12 @@ class ObservationNode(ManagedNode):
 
     def _report(self) -> None:
         """Hand the builder's statuses on; Diagnostics says each change once."""
-        if self._builder is None or self._diagnostics is None or time.monotonic() - self._active_s < GRACE_S:
+        if self._builder is None or self._diagnostics is None:
+            return
+        for name, subscription in self._calibrations.items():
+            if (info := subscription.newest()) is not None:
+                self._builder.add_camera_info(name, camera_info(info))
+        if time.monotonic() - self._active_s < GRACE_S:
             return
         self._take_joint_states(self._builder)
         for status in self._builder.statuses(self._now_ns()):

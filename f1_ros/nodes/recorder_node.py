@@ -27,7 +27,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from f1_ros.control.arbiter import Mode
 from f1_ros.data.live.inputs import STATUS
@@ -37,13 +37,14 @@ from f1_ros.data.live.settings import RecorderSettings
 from f1_ros.data.live.writing import Saved
 from f1_ros.engine.policy import load_spec
 from f1_ros.errors import ConfigError, DataError, F1Error
-from f1_ros.nodes.conversions import SECOND_NS, compressed_frame, image_frame, to_ns
+from f1_ros.nodes.conversions import SECOND_NS, camera_info, compressed_frame, image_frame, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.lifecycle import ManagedNode, leave, run
 from f1_ros.nodes.parameters import PROFILE, NodeParameter, policy_dir, refuse_instruction
 from f1_ros.nodes.polled import PolledSimClock, PolledSubscription
 from f1_ros.observe.health import HealthLimits
-from f1_ros.robots.profile import COMPRESSED_IMAGE, Camera, RobotProfile, load_profile
+from f1_ros.robots.camera import Camera
+from f1_ros.robots.profile import COMPRESSED_IMAGE, RobotProfile, load_profile
 
 INTAKE_PERIOD_S = 0.02
 WATCH_PERIOD_S = 0.5
@@ -210,6 +211,11 @@ class RecorderNode(ManagedNode):
         inputs = recorder.inputs
         found = [self._camera_input(recorder, camera) for camera in inputs.cameras.values()]
         found += [
+            _Input(CameraInfo, camera.camera_info, 1, partial(self._on_camera_info, recorder, camera.name))
+            for camera in inputs.cameras.values()
+            if camera.rectify
+        ]
+        found += [
             _Input(JointState, topic, NUMBERS_KEPT, partial(self._on_joint_state, recorder, topic))
             for topic in inputs.matched.joint_topics
         ]
@@ -265,6 +271,10 @@ class RecorderNode(ManagedNode):
     @staticmethod
     def _on_frame(recorder: LiveRecorder, camera: str, read: Callable[[Any], Any], msg: Any, received_ns: int) -> None:
         recorder.take(camera, to_ns(msg.header.stamp), CameraFrame(camera, read(msg), received_ns))
+
+    @staticmethod
+    def _on_camera_info(recorder: LiveRecorder, camera: str, msg: CameraInfo, received_ns: int) -> None:
+        recorder.inputs.matched.views[camera].calibrate(camera_info(msg))
 
     @staticmethod
     def _on_joint_state(recorder: LiveRecorder, topic: str, msg: JointState, received_ns: int) -> None:

@@ -21,6 +21,7 @@ from f1_ros.control.limits import JointLimits
 from f1_ros.control.workspace import ArmWorkspace, Workspace
 from f1_ros.errors import ProfileError
 from f1_ros.paths import share_dir
+from f1_ros.robots.camera import Camera
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 IMAGE = "sensor_msgs/msg/Image"
@@ -154,31 +155,6 @@ class Gripper:
     hysteresis: float
     min_interval_s: float
     unit: str = "m"
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A camera.
-
-    Attributes:
-        name: its name in policies.
-        topic: absolute name of its image topic.
-        type: message type.
-        sizes: (width, height) pairs that are accepted, px.
-        rate_hz: frame rate that it is set to, Hz.
-        min_rate_hz: below this rate it is reported as slow, Hz.
-    """
-
-    name: str
-    topic: str
-    type: Literal["sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"]
-    sizes: tuple[tuple[int, int], ...]
-    rate_hz: float
-    min_rate_hz: float
-
-    def accepts(self, width: int, height: int) -> bool:
-        """Whether a frame has one of the expected sizes, px."""
-        return (width, height) in self.sizes
 
 
 @dataclass(frozen=True)
