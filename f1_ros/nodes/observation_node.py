@@ -29,7 +29,8 @@ from f1_ros.observe.builder import ObservationBuilder
 from f1_ros.observe.frames import Frame
 from f1_ros.observe.health import HealthLimits
 from f1_ros.observe.observation import Observation
-from f1_ros.robots.profile import COMPRESSED_IMAGE, RobotProfile, load_profile
+from f1_ros.robots.parts import COMPRESSED_IMAGE
+from f1_ros.robots.profile import RobotProfile, load_profile
 from f1_ros.trace import Trace
 
 HEALTH_PERIOD_S = 0.2

@@ -43,7 +43,8 @@ from f1_ros.nodes.lifecycle import ManagedNode, leave, run
 from f1_ros.nodes.parameters import PROFILE, NodeParameter, policy_dir, refuse_instruction
 from f1_ros.nodes.polled import PolledSimClock, PolledSubscription
 from f1_ros.observe.health import HealthLimits
-from f1_ros.robots.profile import COMPRESSED_IMAGE, Camera, RobotProfile, load_profile
+from f1_ros.robots.parts import COMPRESSED_IMAGE, Camera
+from f1_ros.robots.profile import RobotProfile, load_profile
 
 INTAKE_PERIOD_S = 0.02
 WATCH_PERIOD_S = 0.5
