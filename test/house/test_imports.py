@@ -15,7 +15,8 @@ BLOCKED_ALWAYS = (
 BLOCKED_OUTSIDE_NODES = (
     "rclpy", "rcl_interfaces", "f1_msgs", "sensor_msgs", "std_msgs", "std_srvs", "trajectory_msgs", "diagnostic_msgs",
     "lifecycle_msgs", "control_msgs", "builtin_interfaces", "rosgraph_msgs", "geometry_msgs", "nav_msgs", "action_msgs",
-    "ament_index_python", "cv_bridge", "launch", "launch_ros",
+    "ament_index_python", "cv_bridge", "launch", "launch_ros", "arm_control", "arx5_arm_msg", "controller_manager_msgs",
+    "franka_msgs", "genie_msgs",
 )  # fmt: skip
 
 IMPORT_ALL = """
