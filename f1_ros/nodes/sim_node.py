@@ -96,7 +96,7 @@ class SimNode(ManagedNode):
 
     def configure(self) -> None:
         """Build the world."""
-        self._profile = profile = load_profile(self.value("profile"))
+        self._profile = profile = load_profile(self.value("profile"), simulated=True)
         self._check(profile)
         config = load_belt_config(Path(self.value("config")) if self.value("config") else None)
         self._world = BeltWorld(config, stream=self.value("cubes"))

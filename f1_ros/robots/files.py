@@ -13,7 +13,7 @@ from f1_ros.errors import ProfileError
 from f1_ros.paths import share_dir
 from f1_ros.robots.profile import RobotProfile
 
-_PART = re.compile(r"([A-Za-z_]\w*)((?:\[(?:\d+|\*)\])*)")
+_PART = re.compile(r"([A-Za-z_]\w*|\*)((?:\[(?:\d+|\*)\])*)")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def read_profile(path: Path, *, simulated: bool = False) -> RobotProfile:
     data = read_yaml(path, ProfileError)
     if isinstance(data, dict):
         _resolve_kinematics(data, path)
+        _fill_in_defaults(data)
         if "simulated" in data:
             raise ProfileError(
                 f"{path}: unknown key 'simulated'.",
@@ -66,8 +67,9 @@ def read_profile(path: Path, *, simulated: bool = False) -> RobotProfile:
 
 
 def matches(pattern: str, key: str) -> bool:
-    """Whether a key is the one named, or one of those that `[*]` in it stands for."""
-    return re.fullmatch(re.escape(pattern).replace(r"\[\*\]", r"\[\d+\]"), key) is not None
+    """Whether a key is the one named, or one of those that `[*]` (any index) and `*` (any name) in it stand for."""
+    escaped = re.escape(pattern).replace(r"\[\*\]", r"\[\d+\]").replace(r"\*", r"\w+")
+    return re.fullmatch(escaped, key) is not None
 
 
 def _overlay_path(path: Path) -> Path:
@@ -96,6 +98,21 @@ def _resolve_kinematics(data: dict[str, Any], path: Path) -> None:
         arm["kinematics"] = read_yaml(chain, ProfileError)
 
 
+def _fill_in_defaults(data: dict[str, Any]) -> None:
+    """Where the profile gives none: its name is the embodiment; layouts are arm after arm, each with its grippers."""
+    if "name" in data:
+        data.setdefault("embodiment", data["name"])
+    try:
+        names: list[Any] = []
+        for arm in data["arms"]:
+            names += [joint["name"] for joint in arm["joints"]]
+            names += [g["name"] for g in data["grippers"] if g.get("arm", arm["name"]) == arm["name"]]
+    except (KeyError, TypeError, AttributeError):
+        return  # the schema says what is missing
+    for key in ("state_names", "action_names"):
+        data.setdefault(key, names)
+
+
 def _simulated(data: dict[str, Any], path: Path) -> RobotProfile:
     """The profile with its simulation's values where it has none."""
     overlay = _overlay_path(path)
@@ -108,7 +125,7 @@ def _simulated(data: dict[str, Any], path: Path) -> RobotProfile:
         if not holders:
             raise ProfileError(f"{overlay}: the profile has no key '{pattern}'.", remedy="Correct the key.")
         for holder, name, key in holders:
-            if holder[name] is not None and not any(matches(known, key) for known in profile_open):
+            if holder.get(name) is not None and not any(matches(known, key) for known in profile_open):
                 raise ProfileError(
                     f"{overlay}: key '{key}' is not open in {path}.",
                     remedy="A simulation gives only what the profile leaves open: take the key out.",
@@ -129,7 +146,13 @@ def _holders(data: Any, pattern: str) -> Iterator[tuple[dict[str, Any], str, str
         if match is None:
             return
         name, indices = match.groups()
-        found = [(h[name], f"{key}{name}.") for h, key in found if isinstance(h, dict) and name in h]
+        found = [
+            (child, f"{key}{n}.")
+            for h, key in found
+            if isinstance(h, dict)
+            for n, child in h.items()
+            if name in (n, "*")
+        ]
         for index in re.findall(r"\[(.*?)\]", indices):
             found = [
                 (child, f"{key[:-1]}[{i}].")
@@ -139,5 +162,5 @@ def _holders(data: Any, pattern: str) -> Iterator[tuple[dict[str, Any], str, str
                 if index in ("*", str(i))
             ]
     for holder, key in found:
-        if isinstance(holder, dict) and last in holder:
+        if isinstance(holder, dict):
             yield holder, last, key + last

@@ -47,14 +47,14 @@ GripperCommandType = Literal[
 
 @dataclass(frozen=True)
 class Joint:
-    """One joint: its name in ROS messages and its limits in `unit`, unit/s, unit/s^2 and unit/s^3."""
+    """One joint: its name in ROS messages and its limits in `unit`, unit/s, unit/s^2 and unit/s^3; None is open."""
 
     name: str
-    lower: float | None
-    upper: float | None
-    velocity: float | None
-    acceleration: float | None
-    jerk: float | None
+    lower: float | None = None
+    upper: float | None = None
+    velocity: float | None = None
+    acceleration: float | None = None
+    jerk: float | None = None
     unit: str = "rad"
 
 
@@ -149,8 +149,8 @@ class GripperState:
     topic: str
     type: GripperStateType
     joints: tuple[str, ...]
-    closed: float | None
-    open: float | None
+    closed: float | None = None
+    open: float | None = None
     rate_hz: float = 0.0
 
 
@@ -170,8 +170,8 @@ class GripperCommandPath:
     """
 
     type: GripperCommandType
-    closed: float | None
-    open: float | None
+    closed: float | None = None
+    open: float | None = None
     action: str = ""
     topic: str = ""
     joint: str = ""
@@ -205,8 +205,8 @@ class Gripper:
     open: float
     state: GripperState
     command: GripperCommandPath
-    hysteresis: float
-    min_interval_s: float
+    hysteresis: float = 0.001
+    min_interval_s: float = 0.0
     unit: str = "m"
     arm: str = ""
 
@@ -228,8 +228,8 @@ class Camera:
     topic: str
     type: Literal["sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"]
     sizes: tuple[tuple[int, int], ...]
-    rate_hz: float
-    min_rate_hz: float
+    rate_hz: float = 30.0
+    min_rate_hz: float = 15.0
 
     def accepts(self, width: int, height: int) -> bool:
         """Whether a frame has one of the expected sizes, px."""
@@ -264,9 +264,11 @@ class Body:
         state: topic where the lift's height is read, likewise a PosCmd.
         lower: lowest height, m.
         upper: highest height, m.
-        height: where the lift is to be, m; null: it is kept where it is found.
+        height: where the lift is to be, m; null: it stays where it is found.
+        waist: what is sent as the waist beside the height, rad.
         speed: how fast the lift's target moves at most, m/s.
-        wheels: keep the wheels at rest by commands; false: do not speak to them.
+        wheels: keep the wheels at rest by commands; false: do not speak to them. With neither height nor wheels nothing
+            is sent.
     """
 
     topic: str
@@ -274,8 +276,14 @@ class Body:
     lower: float
     upper: float
     height: float | None = None
+    waist: float = 0.0
     speed: float = 0.02
     wheels: bool = False
+
+    @property
+    def commanded(self) -> bool:
+        """Whether anything is sent to it."""
+        return self.height is not None or self.wheels
 
 
 @dataclass(frozen=True)

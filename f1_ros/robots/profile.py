@@ -19,8 +19,22 @@ from typing import Literal
 from f1_ros.control.limits import JointLimits
 from f1_ros.control.workspace import ArmWorkspace
 from f1_ros.errors import ProfileError
-from f1_ros.robots.parts import Arm, Arx, Body, Camera, FixedJoint, Franka, Gripper, Rates, Teleop, Timeouts
+from f1_ros.robots.parts import (
+    JOINT_STATE,
+    Arm,
+    Arx,
+    Body,
+    Camera,
+    FixedJoint,
+    Franka,
+    Gripper,
+    Rates,
+    Teleop,
+    Timeouts,
+)
 
+JOINT_COMMAND = "joint_command"
+"""Topic, in the nodes' namespace, on which joint targets can be read where the robot's own messages are others."""
 HELD_BACK_AT = 0.9
 """The limiter holds a command back at this part of `max_tracking_error`; the rest is for noise before it is a fault."""
 
@@ -32,12 +46,13 @@ class RobotProfile:
     Attributes:
         name: name of the profile.
         embodiment: what policies call this robot: their `robot`, which action chunks and datasets carry. Profiles of
-            robots that take the same actions share it.
+            robots that take the same actions share it. A file that does not give it means the name.
         description: one line for people.
         arms: joint groups, each with its topics.
         grippers: grippers.
         cameras: cameras.
-        state_names: order of the state vector: joints (rad) and grippers (m of opening width).
+        state_names: order of the state vector: joints (rad) and grippers (m of opening width). A file need not give it:
+            arm after arm, the joints and then the grippers of each.
         action_names: order of an action, likewise.
         rates: rates of what f1_ros sends.
         timeouts: silence after which a source counts as lost.
@@ -57,8 +72,9 @@ class RobotProfile:
         franka: modes, error recovery and controllers of a Franka.
         arx: what ARX's nodes do on request.
         open: key -> why no source gives its value, or why it is unconfirmed, and how to find it; `[*]` in a key stands
-            for every index.
-        simulated: keys whose values are a simulation's; no key of a file, `load_profile` sets it.
+            for every index, `*` for every name.
+        simulated: of a profile that was loaded for a simulation: keys whose values are good for nothing else. None: for
+            a robot. No key of a file.
     """
 
     name: str
@@ -71,10 +87,10 @@ class RobotProfile:
     action_names: tuple[str, ...]
     rates: Rates
     timeouts: Timeouts
-    match_tolerance_s: float
     safe_action: Literal["hold"]
-    silence: Literal["keeps_target", "stops"] | None
     max_tracking_error: float
+    silence: Literal["keeps_target", "stops"] | None = None
+    match_tolerance_s: float = 0.02
     scale: float = 1.0
     position_margin: float = 0.0
     splice_speed: float = 1.06
@@ -85,7 +101,7 @@ class RobotProfile:
     franka: Franka | None = None
     arx: Arx | None = None
     open: dict[str, str] = field(default_factory=dict)
-    simulated: tuple[str, ...] = ()
+    simulated: tuple[str, ...] | None = None
 
     @property
     def joints(self) -> tuple[str, ...]:
@@ -116,6 +132,20 @@ class RobotProfile:
             acceleration=column("acceleration", self.scale),
             jerk=column("jerk", self.scale),
         )
+
+    @property
+    def command_topics(self) -> dict[str, tuple[str, ...]]:
+        """Topics of JointState that show what the arms are commanded, with their joints; for who records or watches.
+
+        Where a robot takes other messages, the action node says the same on `JOINT_COMMAND`.
+        """
+        if any(arm.command.type != JOINT_STATE for arm in self.arms):
+            return {JOINT_COMMAND: self.joints}
+        found: dict[str, tuple[str, ...]] = {}
+        for arm in self.arms:
+            joints = tuple(joint.name for joint in arm.joints)
+            found[arm.command.topic] = found.get(arm.command.topic, ()) + joints
+        return found
 
     @property
     def lead(self) -> float:
