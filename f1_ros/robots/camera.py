@@ -38,8 +38,8 @@ class Camera:
     topic: str
     type: Literal["sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"]
     sizes: tuple[tuple[int, int], ...]
-    rate_hz: float
-    min_rate_hz: float
+    rate_hz: float = 30.0
+    min_rate_hz: float = 15.0
     camera_info: str = ""
     rectify: bool = False
     crop: Crop | None = None

@@ -48,7 +48,7 @@ FAULTS = {
         "chunk holds NaN",
     ),
     "rival": (
-        lambda rig: rig.controller.on_rival("other_node publishes on the command topic as well"),
+        lambda rig: rig.controller.on_trouble(Cause.RIVAL, "other_node publishes on the command topic as well"),
         "rival",
         "other_node publishes",
     ),

@@ -25,12 +25,13 @@ from f1_ros.observe.builder import ObservationBuilder, Refusal
 from f1_ros.observe.frames import CompressedFrame, Frame, ImageFrame
 from f1_ros.observe.health import HealthLimits
 from f1_ros.robots.adapter import adapter_for
-from f1_ros.robots.profile import load_profile, profile_path
+from f1_ros.robots.files import profile_path
+from f1_ros.robots.profile import load_profile
 
 REPO = Path(__file__).parents[2]
-FRANKA = yaml.safe_load(profile_path("franka").read_text())
+FRANKA = yaml.safe_load(profile_path("franka_fr3").read_text())
 POLICY = json.loads((REPO / "models" / "f1_belt" / "policy.json").read_text())
-PROFILE = load_profile("franka")
+PROFILE = load_profile("franka_fr3")
 SPEC = load_spec(REPO / "models" / "f1_belt")
 MS = 1_000_000
 NAMES = (*PROFILE.joints, "gripper")

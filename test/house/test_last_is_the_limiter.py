@@ -230,5 +230,5 @@ def test_a_send_of_something_else_than_the_tick_s_command_is_found(good, bad) ->
 
 
 def test_another_name_for_a_command_is_found() -> None:
-    source = "from f1_ros.control.controller import Command as C\n"
+    source = "from f1_ros.control.command import Command as C\n"
     assert ways_past({"nodes/policy_node.py": source}, set()) != []

@@ -37,7 +37,7 @@ SPEC = PolicySpec(
 )
 STEP_NS = 50_000_000
 TOPICS = {"front": "/camera/front/color/image_raw", "wrist": "/camera/wrist/color/image_rect_raw"}
-PROFILE = Path(__file__).parents[2] / "config" / "robots" / "franka.yaml"
+PROFILE = Path(__file__).parents[2] / "config" / "robots" / "franka_fr3.yaml"
 
 
 class Robot:

@@ -9,7 +9,7 @@ from f1_ros.errors import ObservationError, ProfileError
 from f1_ros.robots.adapter import adapter_for
 from f1_ros.robots.profile import load_profile
 
-PROFILE = load_profile("franka")
+PROFILE = load_profile("franka_fr3")
 NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))
 FINGERS = ["fr3_finger_joint1", "fr3_finger_joint2"]
 

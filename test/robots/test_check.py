@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from f1_ros.cli.main import main
-from f1_ros.robots.profile import profile_path
+from f1_ros.robots.files import profile_path
 
-FRANKA = profile_path("franka").read_text()
+FRANKA = profile_path("franka_fr3").read_text()
 
 
 def check(tmp_path: Path, text: str) -> tuple[int, dict]:

@@ -53,6 +53,19 @@ class Saved:
     ended_early: str = ""
 
 
+def describe(saved: Saved) -> str:
+    """What was saved, in a line for people."""
+    sources = ", ".join(f"{count} {source}" for source, count in sorted(saved.sources.items()))
+    text = f"Episode {saved.episode} is kept: {saved.frames} frames ({sources})."
+    if saved.repeated:
+        text += f" {saved.repeated} frames were missing; the pictures before them stand in."
+    if saved.commands_missing:
+        text += f" {saved.commands_missing} commands were missing; actions are interpolated there."
+    if saved.ended_early:
+        text += f" It ended early: {saved.ended_early}"
+    return text
+
+
 @dataclass(frozen=True)
 class _Save:
     answer: Future[Saved]
