@@ -47,3 +47,8 @@ class Camera:
     def accepts(self, width: int, height: int) -> bool:
         """Whether a frame has one of the expected sizes, px."""
         return (width, height) in self.sizes
+
+
+def info_topic(camera: Camera) -> str:
+    """Topic of a camera's CameraInfo: what the profile says, or else that of ROS's convention, beside its images."""
+    return camera.camera_info or camera.topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
