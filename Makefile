@@ -14,9 +14,9 @@ PEERS_VENV := .venv-peers
 INTERFACES := $(shell find msg test/interfaces -type f)
 
 # demo and bench: EPISODES= cubes for the policy in place of a minute, HEADLESS=1 no window, JSON= figures to a file,
-# ENGINE= what runs the policy: a name in config/engines, or a directory of `f1-ros engine build`
+# ENGINE= what runs the policy: auto, a name in config/engines, or a directory of `f1-ros engine build`
 EPISODES ?=
-ENGINE ?= onnxruntime
+ENGINE ?= auto
 HEADLESS ?=
 JSON ?=
 OUT ?= demo_out
@@ -64,6 +64,7 @@ bench: setup
 	$(BIN)/python bench/limits.py
 	$(BIN)/python bench/switches.py
 	$(BIN)/python bench/engine.py
+	$(BIN)/python bench/engine_choices.py
 	$(BIN)/f1-ros faults run --json bench/results/faults.json
 	$(BIN)/python bench/splices.py --runs 3000
 	$(BIN)/python bench/publisher.py

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from f1_ros.engine.config import everywhere
+from f1_ros.engine.config import AUTO, everywhere
 from f1_ros.errors import BringUpError
 from f1_ros.paths import share_dir
 from f1_ros.processes import RESTARTS, BringUp, OnExit, Parameter, ProcessSpec
@@ -69,7 +69,9 @@ class FrankaOptions:
         "policy directory, or a name in models/; none: teleoperation only; empty: f1_belt with sim, otherwise none",
     )
     engine: str = _argument(
-        "torch", "what runs the policy: a name in config/engines, a YAML file, or a directory of `f1-ros engine build`"
+        AUTO,
+        "what runs the policy: auto (compiled if that passes its check, torch otherwise), a name in config/engines, a "
+        "YAML file, or a directory of `f1-ros engine build`",
     )
     allow_unchecked_engine: bool = _argument(
         False, "take a compiled engine that `f1-ros engine check` has not passed on this kind of machine"
