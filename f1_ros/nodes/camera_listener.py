@@ -10,11 +10,11 @@ from typing import Any
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from f1_ros.nodes.conversions import camera_info, compressed_frame, image_frame, to_ns
 from f1_ros.nodes.lifecycle import NAMESPACE
+from f1_ros.nodes.polled import PolledSimClock
 from f1_ros.nodes.qos import SENSOR
 from f1_ros.observe.camera_check import CameraCheck
 from f1_ros.observe.frames import Frame
@@ -28,11 +28,26 @@ LOOKING = 0.25
 """Part of the time that may go into a camera's pixels: what is spent there, frames wait for, and more are lost."""
 
 
+class _StampClock:
+    """The clock of the stamps: this machine's, or a simulation's, which is known between two `/clock` too."""
+
+    def __init__(self, node: Node, *, sim_time: bool) -> None:
+        self._sim = PolledSimClock(node) if sim_time else None
+        self._last_ns = 0
+
+    def at(self, system_ns: int) -> int:
+        """Its time at an instant of the system's clock, ns; a simulation that stands still keeps its last."""
+        if self._sim is None:
+            return system_ns
+        self._last_ns = self._sim.at(time.monotonic_ns() - (time.time_ns() - system_ns)) or self._last_ns
+        return self._last_ns
+
+
 class _Listener:
     """Hands one camera's messages on, and looks at as many of them as there is time for."""
 
-    def __init__(self, node: Node, camera: Camera, check: CameraCheck, *, sim_time: bool) -> None:
-        self._node, self._camera, self._check, self._sim_time = node, camera, check, sim_time
+    def __init__(self, node: Node, camera: Camera, check: CameraCheck, clock: _StampClock) -> None:
+        self._camera, self._check, self._clock = camera, check, clock
         self._look_again_s = 0.0
         self.heard = self.counts = False
         compressed = camera.type == COMPRESSED_IMAGE
@@ -45,7 +60,7 @@ class _Listener:
         if not self.counts:
             return
         frame = read(msg)
-        received_ns = self._node.get_clock().now().nanoseconds if self._sim_time else info["received_timestamp"]
+        received_ns = self._clock.at(info["received_timestamp"])
         number = info["publication_sequence_number"]
         self._check.add_frame(self._camera.name, to_ns(msg.header.stamp), frame, received_ns, number)
         begin_s = time.monotonic()
@@ -72,20 +87,21 @@ def listen(cameras: Sequence[Camera], check: CameraCheck, seconds: float, *, sim
     """
     context = Context()
     context.init()
-    clock = Parameter("use_sim_time", value=sim_time)
-    node = Node("camera_check", namespace=NAMESPACE, context=context, parameter_overrides=[clock])
+    node = Node("camera_check", namespace=NAMESPACE, context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     try:
-        listeners = [_Listener(node, camera, check, sim_time=sim_time) for camera in cameras]
+        clock = _StampClock(node, sim_time=sim_time)
+        listeners = [_Listener(node, camera, check, clock) for camera in cameras]
         _spin(executor, FOUND_WITHIN_S, lambda: all(listener.heard for listener in listeners))
+        clock.at(time.time_ns())
         for listener in listeners:
             listener.counts = True
         _spin(executor, seconds, lambda: False)
         for camera in cameras:
             offers = node.get_publishers_info_by_topic(camera.topic)
             check.offered(camera.name, [offer.topic_type for offer in offers])
-        return int(node.get_clock().now().nanoseconds)
+        return clock.at(time.time_ns())
     finally:
         executor.shutdown()
         node.destroy_node()

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from f1_ros.engine.policy import PolicyFile, load_spec, save_policy_file
@@ -44,10 +45,15 @@ class Cameras:
         self.front = ros.node.create_publisher(Image, FRONT, SENSOR)
         self.wrist = ros.node.create_publisher(CompressedImage, WRIST, SENSOR)
         self.info = ros.node.create_publisher(CameraInfo, "/camera/front/color/camera_info", SENSOR)
+        self.clock = ros.node.create_publisher(Clock, "/clock", SENSOR)
         self.sent = 0
+        self.behind_ns = 0
+        """How far the stamps and the simulation's clock are behind this machine's."""
 
     def step(self) -> None:
-        now_ns = self.ros.node.get_clock().now().nanoseconds
+        now_ns = self.ros.node.get_clock().now().nanoseconds - self.behind_ns
+        if self.behind_ns:
+            self.clock.publish(Clock(clock=to_time(now_ns)))
         if now_ns // PERIOD_NS == self.sent:
             return
         self.sent = now_ns // PERIOD_NS
@@ -116,3 +122,15 @@ def test_a_camera_that_nobody_publishes_is_named(cameras: Cameras) -> None:
     assert status == 1
     assert f"- wrist: nobody publishes {WRIST}. Remedy: Start its driver" in said
     assert report["findings"]["wrist"]["troubles"]
+
+
+def test_stamps_of_a_simulation_are_compared_with_its_own_clock(cameras: Cameras) -> None:
+    cameras.behind_ns = 1_000_000_000_000_000_000
+    status, said, report = cameras.check("--sim-time")
+    ages = [result["value"] for result in report["results"] if result["name"].endswith("age_p50")]
+    assert len(ages) == 2
+    assert all(-1000.0 < age < 1000.0 for age in ages)
+    assert "not on the ROS clock" not in said
+    status, said, _ = cameras.check()
+    assert status == 1
+    assert "header stamps are not on the ROS clock, or come far too late" in said

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from f1_ros.cli.main import main
 from f1_ros.robots.camera import Camera, Crop, info_topic
 from f1_ros.robots.check import find_problems
 from f1_ros.robots.profile import load_profile
@@ -65,3 +66,10 @@ def test_rectifying_needs_the_topic_of_a_calibration() -> None:
 def test_the_calibrations_topic_is_by_convention_beside_the_pictures(topic: str, info: str) -> None:
     assert info_topic(dataclasses.replace(FRONT, topic=topic)) == info
     assert info_topic(dataclasses.replace(FRONT, topic=topic, camera_info="/mine")) == "/mine"
+
+
+def test_a_check_that_is_too_short_is_refused_before_anything_is_listened_to(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["camera", "check", "franka_fr3", "--seconds", "0.5"]) == 2
+    assert "--seconds is 0.5. Remedy: Listen for 1 s or longer." in capsys.readouterr().err
