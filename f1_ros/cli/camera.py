@@ -41,6 +41,7 @@ def run_check(args: argparse.Namespace) -> int:
     from f1_ros.errors import ConfigError
     from f1_ros.observe.camera_check import CameraCheck
     from f1_ros.observe.health import SECOND_NS, HealthLimits
+    from f1_ros.robots.camera import info_topic
     from f1_ros.robots.profile import load_profile
 
     if not args.seconds >= SHORTEST_S:
@@ -50,6 +51,7 @@ def run_check(args: argparse.Namespace) -> int:
     cameras = profile.cameras if spec is None else tuple(profile.camera(name) for name in spec.cameras)
     if not cameras:
         raise ConfigError(f"Profile '{profile.name}' has no cameras.", remedy="Name them under 'cameras'.")
+    cameras = tuple(replace(camera, camera_info=info_topic(camera)) for camera in cameras)
     if args.sim_time:  # simulations draw at rates of their own, and a scene at rest repeats itself
         cameras = tuple(replace(camera, rate_hz=camera.min_rate_hz) for camera in cameras)
     limits = HealthLimits(frozen_after=0 if args.sim_time else HealthLimits.frozen_after, black_below=16)

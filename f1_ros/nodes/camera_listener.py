@@ -18,7 +18,7 @@ from f1_ros.nodes.polled import PolledSimClock
 from f1_ros.nodes.qos import SENSOR
 from f1_ros.observe.camera_check import CameraCheck
 from f1_ros.observe.frames import Frame
-from f1_ros.robots.camera import Camera, info_topic
+from f1_ros.robots.camera import Camera
 from f1_ros.robots.parts import COMPRESSED_IMAGE
 
 FOUND_WITHIN_S = 5.0
@@ -53,7 +53,7 @@ class _Listener:
         compressed = camera.type == COMPRESSED_IMAGE
         kind, read = (CompressedImage, compressed_frame) if compressed else (Image, image_frame)
         node.create_subscription(kind, camera.topic, partial(self._on_frame, read), SENSOR)
-        node.create_subscription(CameraInfo, info_topic(camera), self._on_info, SENSOR)
+        node.create_subscription(CameraInfo, camera.camera_info, self._on_info, SENSOR)
 
     def _on_frame(self, read: Callable[[Any], Frame], msg: Any, info: dict[str, Any]) -> None:
         self.heard = True

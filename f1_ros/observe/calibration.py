@@ -20,6 +20,9 @@ from f1_ros.robots.camera import Crop
 COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8,), "equidistant": (4,)}
 """How many distortion coefficients each model of sensor_msgs/distortion_models.hpp has."""
 
+LARGEST = 1e6
+"""Entries of a calibration's matrices are lengths in pixels or less: larger ones, and NaN, are a mistake."""
+
 Matrix = NDArray[np.float64]
 
 
@@ -96,6 +99,12 @@ class Calibration:
             )
         rotation = rotation if rotation.any() else np.eye(3)
         rectified = rectified if rectified[0, 0] else camera
+        focal = [matrix[i, i] for matrix in (camera, rectified) for i in (0, 1)]
+        if min(focal) < 1.0:
+            raise ImageError(
+                f"Topic {topic}: focal lengths of {focal} px.",
+                remedy="Check the camera's driver, or calibrate it anew.",
+            )
         x, y, width, height = info.roi
         if not width and not height:
             x, y, width, height = 0, 0, info.width, info.height
@@ -184,9 +193,9 @@ def cut(picture: NDArray[np.uint8], part: Crop) -> NDArray[np.uint8]:
 
 def _matrix(values: tuple[float, ...], columns: int, topic: str) -> Matrix:
     matrix = np.array(values, dtype=np.float64)
-    if matrix.size != 3 * columns or not np.isfinite(matrix).all():
+    if matrix.size != 3 * columns or not (np.abs(matrix) <= LARGEST).all():
         raise ImageError(
             f"Topic {topic}: a matrix of the calibration holds {list(values)}.",
-            remedy="Check the camera's driver: K and R have nine finite numbers, P has twelve.",
+            remedy="Check the camera's driver: K and R have nine numbers, P has twelve, in pixels.",
         )
     return matrix.reshape(3, columns)

@@ -43,7 +43,6 @@ class _Watched:
         self.health = CameraHealth(camera, limits)
         self.exposure = ExposureMeter()
         self.offered: tuple[str, ...] | None = None
-        self.informed = False
         self.stamps: list[int] = []
         self.delays: list[int] = []
         self.numbers: list[int] = []
@@ -116,7 +115,6 @@ class CameraCheck:
 
     def add_camera_info(self, camera: str, info: CameraInfo) -> None:
         """Take a camera's calibration."""
-        self._watched[camera].informed = True
         self._watched[camera].view.calibrate(info)
 
     def findings(self, now_ns: int) -> tuple[Findings, ...]:
@@ -182,7 +180,7 @@ class CameraCheck:
         for name, values in (("encoding", seen.encodings), ("frame_id", seen.frame_ids)):
             if values:
                 draft.show(name, ", ".join(values))
-        if set(seen.encodings) & set(GREY):
+        if {name.partition(";")[0] for name in seen.encodings} & set(GREY):
             problem = f"its pictures are {', '.join(seen.encodings)}: grey or depth, and policies see colour"
             draft.troubles.append(Trouble(problem, "Give the camera's colour topic in the profile."))
         if view.size is None:
@@ -192,10 +190,8 @@ class CameraCheck:
         draft.show("aspect", width / height)
         if view.fov_deg is not None:
             draft.show("horizontal_fov", view.fov_deg, "deg")
-        elif not seen.informed:
-            draft.notes.append("its field of view is not known: no CameraInfo came")
         else:
-            draft.notes.append("its field of view is not known: its CameraInfo is not of its frames' size, or is empty")
+            draft.notes.append(f"its field of view is not known: {view.fov_unknown}")
         if self._trained is None:
             return
         trained = self._trained.get(camera.name)

@@ -81,10 +81,20 @@ class CameraView:
 
     @property
     def fov_deg(self) -> float | None:
-        """Horizontal field of view of the newest picture, degrees; None if no CameraInfo of its frame's size came."""
+        """Horizontal field of view of the newest picture, degrees; None if it is not known."""
+        return self._calibrated.fov_deg if isinstance(self._calibrated, _Calibrated) and not self.fov_unknown else None
+
+    @property
+    def fov_unknown(self) -> str:
+        """Why the field of view of the newest picture is not known; empty if it is."""
         known = self._calibrated
-        fits = isinstance(known, _Calibrated) and self._sizes is not None and self._sizes[0] == known.size
-        return known.fov_deg if isinstance(known, _Calibrated) and fits else None
+        if known is None:
+            return "no CameraInfo came"
+        if isinstance(known, ImageError):
+            return known.problem.rstrip(".")
+        if self._sizes is None or self._sizes[0] != known.size:
+            return f"its CameraInfo is for {known.size[0]}x{known.size[1]} pictures"
+        return "" if known.fov_deg is not None else "its CameraInfo gives no rays for the edges"
 
     def differences(self, trained: CameraGeometry) -> list[Difference]:
         """How the newest picture differs from those that a policy was trained on; see `geometry.differences`."""

@@ -188,6 +188,8 @@ def test_a_frozen_camera_is_named() -> None:
 def test_grey_pictures_wrong_sizes_and_unknown_encodings_are_named() -> None:
     grey = lambda camera, k: ImageFrame("mono8", 48, 64, 64, False, SCENES[k % 8][:, :, 0].tobytes())  # noqa: E731
     assert "grey or depth, and policies see colour" in said(Cameras(frame=grey).check()["front"])
+    jpeg = lambda camera, k: CompressedFrame("mono8; jpeg compressed mono8", b"nothing")  # noqa: E731
+    assert "grey or depth, and policies see colour" in said(Cameras(frame=jpeg).check()["front"])
     large = lambda camera, k: ImageFrame.from_rgb(np.full((96, 128, 3), 50 + k, np.uint8))  # noqa: E731
     assert "frames are 128x96, expected 64x48" in said(Cameras(frame=large).check()["front"])
     odd = lambda camera, k: replace(shown(k), encoding="odd")  # noqa: E731
@@ -211,6 +213,8 @@ def test_pictures_are_compared_with_those_of_the_policys_training() -> None:
     assert any("does not say what its training pictures were" in note for note in found["wrist"].notes)
     alike = Cameras(trained={"front": CameraGeometry(4 / 3, 77.0)}, info=info).check()["front"]
     assert alike.troubles == ()
+    other = Cameras(trained=trained, info=replace(info, width=640, height=480)).check()["front"]
+    assert "its field of view is not known: its CameraInfo is for 640x480 pictures" in other.notes
     half = Cameras(trained={"front": CameraGeometry(4 / 3, 77.0)}).check()["front"]
     assert "only its aspect is compared with the policy's training pictures" in half.notes
 
