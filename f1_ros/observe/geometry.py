@@ -40,6 +40,10 @@ class CameraGeometry:
                 remedy="Give width over height, and an angle in degrees or null; `f1-ros camera check` shows both.",
             )
 
+    def has_aspect(self, aspect: float) -> bool:
+        """Whether pictures of an aspect count as of this one."""
+        return abs(aspect / self.aspect - 1.0) <= ASPECT_TOLERANCE
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -74,7 +78,7 @@ def differences(
     """
     found = []
     aspect, wanted = width / height, trained.horizontal_fov_deg
-    if abs(aspect / trained.aspect - 1.0) > ASPECT_TOLERANCE:
+    if not trained.has_aspect(aspect):
         remedy = f"Set the camera to pictures of that aspect, or {_crop(width, height, width, trained.aspect, origin)}."
         found.append(
             Difference(
