@@ -26,7 +26,7 @@ PATIENCE_S = 10.0
 
 _PAUSE_S = 0.005
 _LAST_TICK_S = 0.1
-"""A tick that is under way still sends its command: only after it is the robot asked for what a command would end."""
+"""A tick that is under way still sends its command: only after it is the robot asked for what a command may end."""
 
 Obstacle = Callable[[str], str]
 """Why a request (by its service's name) is refused now, with the remedy; empty if it is not."""
