@@ -52,7 +52,7 @@ AUTOSTART = NodeParameter("autostart", True, "Configure and activate at start; f
 START_WITHIN = NodeParameter(
     "start_within",
     60.0,
-    "Longest time without a word of progress, s, while the node starts; then its process ends. 0: as long as it takes.",
+    "Longest time without progress, s, while the node starts; then its process ends. 0: as long as it takes.",
     lower=0.0,
     upper=86400.0,
     live=True,
@@ -80,9 +80,8 @@ class ManagedNode(LifecycleNode):
         """Give the present value of a parameter."""
         return self.get_parameter(name).value
 
-    def progress(self, what: str) -> None:
-        """Say how far `configure` or `activate` has come; it then has another `start_within` to go on."""
-        self.get_logger().info(what)
+    def has_progressed(self) -> None:
+        """Called by a long `configure` or `activate` now and then: it then has another `start_within` to go on."""
         _end_unless_within(self.value("start_within"))
 
     def open_trace(self) -> Trace | None:

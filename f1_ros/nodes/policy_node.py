@@ -149,8 +149,8 @@ class PolicyNode(ManagedNode):
 
         def say(line: str) -> None:
             # Said at once on both: an engine that is compiled first keeps the robot waiting for about a minute.
-            self.progress(line)
             diagnostics.set("engine", Level.WARN, f"No chunks yet. {line}")
+            self.has_progressed()
 
         engine = self.value("engine")
         if engine == AUTO and self.value("continuity") == "guided":
@@ -170,7 +170,7 @@ class PolicyNode(ManagedNode):
         self._engine.warm_up()
         where = f" in {self._engine.info.directory}" if self._engine.info.directory else ""
         diagnostics.set("engine", Level.OK, f"{self._engine.info}{where}")
-        self.progress(
+        self.get_logger().info(
             f"Policy '{spec.name}' for '{spec.robot}' from {folder} is warm after {time.monotonic() - began_s:.1f} s; "
             f"engine {self._engine.info}{where}."
         )

@@ -28,9 +28,9 @@ class OddNode(ManagedNode):
         if self.behaviour == "stand still":
             time.sleep(3600)
         if self.behaviour == "take its time":
-            for part in range(4):
+            for _ in range(4):
                 time.sleep(0.5)
-                self.progress(f"part {part}")
+                self.has_progressed()
 
     def activate(self) -> None:
         self.create_timer(0.1, self.tick)

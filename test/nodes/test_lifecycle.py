@@ -43,7 +43,7 @@ def test_a_node_that_cannot_run_ends_its_process_and_says_why(ros, parameters: d
     assert says in ros.log(process)
 
 
-def test_a_node_that_says_how_far_it_has_come_may_take_longer_than_one_that_stands_still(ros) -> None:
+def test_a_node_that_progresses_may_take_longer_than_one_that_stands_still(ros) -> None:
     process = ros.start(ODD, behaviour="take its time", start_within=1.0)
     ros.until(lambda: "active" in ros.log(process), "active")
     assert ros.stop(process) == 0
