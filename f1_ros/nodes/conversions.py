@@ -19,6 +19,7 @@ from f1_msgs.msg import ActionChunk as ActionChunkMsg
 from f1_msgs.msg import Foresight as ForesightMsg
 from f1_msgs.msg import Observation as ObservationMsg
 from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo as CameraInfoMsg
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -26,6 +27,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.engine.protocol import Foresight
 from f1_ros.errors import ChunkError, ObservationError
+from f1_ros.observe.calibration import CameraInfo
 from f1_ros.observe.frames import CompressedFrame, ImageFrame
 from f1_ros.observe.observation import Observation
 
@@ -61,6 +63,22 @@ def image_frame(msg: Image) -> ImageFrame:
 def compressed_frame(msg: CompressedImage) -> CompressedFrame:
     """The frame of a compressed image message, by reference."""
     return CompressedFrame(msg.format, msg.data, msg.header.frame_id)
+
+
+def camera_info(msg: CameraInfoMsg) -> CameraInfo:
+    """The fields of a camera's calibration."""
+    roi = msg.roi
+    return CameraInfo(
+        width=msg.width,
+        height=msg.height,
+        distortion_model=msg.distortion_model,
+        d=tuple(msg.d),
+        k=tuple(map(float, msg.k)),
+        r=tuple(map(float, msg.r)),
+        p=tuple(map(float, msg.p)),
+        binning=(msg.binning_x, msg.binning_y),
+        roi=(roi.x_offset, roi.y_offset, roi.width, roi.height),
+    )
 
 
 def image_to_msg(picture: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image:

@@ -1,7 +1,8 @@
 """The observation node: camera frames and joint states in, time-matched observations out.
 
 Frames are taken by a thread of their own (`polled.Reader`), which makes the observations; services, parameters and
-diagnostics belong to the executor's. Joint states are not worth waking up for: they are taken when a frame is there.
+diagnostics belong to the executor's. Joint states are not worth waking up for: they are taken when a frame is there,
+and calibrations five times a second.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import Any
 
 from f1_msgs.msg import Observation as ObservationMsg
 from rclpy.clock import Clock, ClockType
-from sensor_msgs.msg import CompressedImage, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from f1_ros.engine.policy import load_spec
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import ConfigError
-from f1_ros.nodes.conversions import SECOND_NS, compressed_frame, image_frame, observation_to_msg, to_ns
+from f1_ros.nodes.conversions import SECOND_NS, camera_info, compressed_frame, image_frame, observation_to_msg, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
+from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.lifecycle import ManagedNode, run
 from f1_ros.nodes.parameters import POLICY, PROFILE, TRACE, NodeParameter, policy_dir
 from f1_ros.nodes.polled import PolledSubscription, Reader
@@ -32,7 +34,9 @@ from f1_ros.observe.builder import ObservationBuilder
 from f1_ros.observe.frames import Frame
 from f1_ros.observe.health import HealthLimits
 from f1_ros.observe.observation import Observation
-from f1_ros.robots.profile import COMPRESSED_IMAGE, RobotProfile, load_profile
+from f1_ros.robots.choose import transport_for
+from f1_ros.robots.parts import COMPRESSED_IMAGE
+from f1_ros.robots.profile import RobotProfile, load_profile
 
 HEALTH_PERIOD_S = 0.2
 GRACE_S = 1.0
@@ -96,14 +100,16 @@ class ObservationNode(ManagedNode):
         self._diagnostics: Diagnostics | None = None
         self._lock = threading.Lock()  # around the builder
         self._reader: Reader | None = None
-        self._joints: dict[str, PolledSubscription[JointState]] = {}
+        self._joints: dict[str, PolledSubscription[Any]] = {}
+        self._calibrations: dict[str, PolledSubscription[CameraInfo]] = {}
         self._timer: Any = None
         self._active_s = 0.0
 
     def configure(self) -> None:
         """Load the profile and the policy's expectations."""
-        self._profile = load_profile(self.value("profile"))
-        self._spec = self._wanted(load_spec(policy_dir(self.value("policy"))), self._profile)
+        self._profile = profile = load_profile(self.value("profile"), simulated=self.value("use_sim_time"))
+        self._transport = transport_for(profile)
+        self._spec = self._wanted(load_spec(policy_dir(self.value("policy"))), profile)
         self._builder = self._new_builder()
         self._diagnostics = Diagnostics(self, self._profile.name)
         self._publisher = self.create_publisher(ObservationMsg, "observation", OBSERVATION)
@@ -114,8 +120,11 @@ class ObservationNode(ManagedNode):
     def activate(self) -> None:
         """Subscribe; nothing from before counts."""
         self._builder = builder = self._new_builder()
+        kinds = {source.topic: source.type for source in self._transport.incoming}
         for topic in builder.joint_topics:
-            self._joints[topic] = PolledSubscription(self, JointState, topic, JOINT_HISTORY)
+            self._joints[topic] = PolledSubscription(self, interface(kinds[topic]), topic, JOINT_HISTORY)
+        for name, topic in builder.camera_info_topics.items():
+            self._calibrations[name] = PolledSubscription(self, CameraInfo, topic)
         handlers: dict[PolledSubscription[Any], Callable[[Any, dict[str, int]], None]] = {}
         for name, topic in builder.camera_topics.items():
             compressed = self._profile.camera(name).type == COMPRESSED_IMAGE
@@ -135,9 +144,10 @@ class ObservationNode(ManagedNode):
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        for joints in self._joints.values():
-            joints.close()
+        for polled in (*self._joints.values(), *self._calibrations.values()):
+            polled.close()
         self._joints.clear()
+        self._calibrations.clear()
         if self._timer is not None:
             self.destroy_timer(self._timer)
             self._timer = None
@@ -152,9 +162,9 @@ class ObservationNode(ManagedNode):
 
     def _wanted(self, spec: PolicySpec, profile: RobotProfile) -> PolicySpec:
         """What the policy expects, with the cameras that the user chose."""
-        if spec.robot != profile.name:
+        if spec.robot != profile.embodiment:
             raise ConfigError(
-                f"Policy '{spec.name}' is for the robot '{spec.robot}', the profile is '{profile.name}'.",
+                f"Policy '{spec.name}' is for the robot '{spec.robot}', the profile's is '{profile.embodiment}'.",
                 remedy="Give a policy that was trained for this robot, or this policy's profile.",
             )
         chosen = tuple(name.strip() for name in self.value("cameras").split(",") if name.strip())
@@ -165,7 +175,8 @@ class ObservationNode(ManagedNode):
                 f"Parameter 'cameras' is '{self.value('cameras')}'.",
                 remedy=f"Choose from {', '.join(spec.cameras)}, each once; {spec.cameras[0]} has the history.",
             )
-        return replace(spec, cameras=tuple(name for name in spec.cameras if name in chosen))
+        geometry = {name: known for name, known in spec.camera_geometry.items() if name in chosen}
+        return replace(spec, cameras=tuple(name for name in spec.cameras if name in chosen), camera_geometry=geometry)
 
     def _new_builder(self) -> ObservationBuilder:
         frozen_after = self.value("frozen_after")
@@ -211,7 +222,7 @@ class ObservationNode(ManagedNode):
         if self._listener is not None:
             self._listener(made)
         if self._publisher.get_subscription_count() > 0:
-            self._publisher.publish(observation_to_msg(made, self._profile.name, self._now_ns()))
+            self._publisher.publish(observation_to_msg(made, self._profile.embodiment, self._now_ns()))
 
     def _take_joint_states(self, builder: ObservationBuilder) -> None:
         """Take the joint states that have come since the last time, each with the instant at which it came."""
@@ -220,13 +231,19 @@ class ObservationNode(ManagedNode):
             while (taken := subscription.take()) is not None:
                 msg, arrived_ns = taken
                 received_ns = arrived_ns + ros_minus_system_ns
-                builder.add_joint_state(topic, to_ns(msg.header.stamp), msg.name, msg.position, received_ns)
+                reading, stamp_ns = self._transport.read(topic, msg), to_ns(msg.header.stamp)
+                builder.add_joint_state(topic, stamp_ns, reading.names, reading.positions, received_ns)
 
     def _report(self) -> None:
         """Hand the builder's statuses on; Diagnostics says each change once."""
         if self._reader is not None:
             self._reader.check()
-        if self._builder is None or self._diagnostics is None or time.monotonic() - self._active_s < GRACE_S:
+        if self._builder is None or self._diagnostics is None:
+            return
+        for name, subscription in self._calibrations.items():
+            if (info := subscription.newest()) is not None:
+                self._builder.add_camera_info(name, camera_info(info))
+        if time.monotonic() - self._active_s < GRACE_S:
             return
         with self._lock:
             self._take_joint_states(self._builder)

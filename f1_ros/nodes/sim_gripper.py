@@ -9,7 +9,7 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 
-from f1_ros.robots.profile import Gripper
+from f1_ros.robots.parts import Gripper
 
 REACHED = 0.002  # m
 STALLED_SPEED = 0.005  # m/s

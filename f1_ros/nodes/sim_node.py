@@ -39,7 +39,8 @@ from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.nodes.realtime import schedule_process
 from f1_ros.nodes.sim_gripper import SimGripper
 from f1_ros.nodes.sim_view import View, open_view
-from f1_ros.robots.profile import IMAGE, RobotProfile, load_profile
+from f1_ros.robots.parts import IMAGE
+from f1_ros.robots.profile import RobotProfile, load_profile
 from f1_ros.sim.camera import Snapshot, open_renderer
 from f1_ros.sim.config import load_belt_config
 from f1_ros.sim.scene import ARM_JOINTS, TICK_NS
@@ -95,7 +96,7 @@ class SimNode(ManagedNode):
 
     def configure(self) -> None:
         """Build the world."""
-        self._profile = profile = load_profile(self.value("profile"))
+        self._profile = profile = load_profile(self.value("profile"), simulated=True)
         self._check(profile)
         config = load_belt_config(Path(self.value("config")) if self.value("config") else None)
         self._world = BeltWorld(config, stream=self.value("cubes"))

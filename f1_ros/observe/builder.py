@@ -3,6 +3,7 @@
     builder = ObservationBuilder.for_robot(spec, profile)
     ready = builder.add_frame("front", stamp_ns, ImageFrame(...), now_ns)      every image message: stores a reference
     builder.add_joint_state(topic, stamp_ns, names, positions, now_ns)         every joint state message
+    builder.add_camera_info("front", CameraInfo(...))                          now and then, where the profile names one
     if ready is not None:
         result = builder.build(ready, now_ns)                                  Observation, or Refusal with its reason
     else:
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.errors import ConfigError, F1Error, ObservationError
+from f1_ros.observe.calibration import CameraInfo
 from f1_ros.observe.frames import Frame
 from f1_ros.observe.health import MS, SECOND_NS, HealthLimits, Level, Status
 from f1_ros.observe.history import FrameHistory
@@ -37,7 +39,8 @@ from f1_ros.observe.synchroniser import FrameSet
 
 if TYPE_CHECKING:
     from f1_ros.engine.protocol import PolicySpec
-    from f1_ros.robots.profile import Camera, RobotProfile
+    from f1_ros.robots.camera import Camera
+    from f1_ros.robots.profile import RobotProfile
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ class ObservationBuilder:
         self._spec = spec
         self._limits = limits or HealthLimits()
         self._first = names[0]
-        self._streams = MatchedStreams(cameras, sources, spec.state_names, step_ns, tolerance_ns, self._limits)
+        self._streams = MatchedStreams(
+            cameras, sources, spec.state_names, step_ns, tolerance_ns, self._limits, spec.camera_geometry
+        )
         self._history: FrameHistory[_Past] = FrameHistory(spec.history_offsets, step_ns)
         self._prepared: WeakKeyDictionary[Frame, _Prepared] = WeakKeyDictionary()  # it goes when its frame does
         self._counts = {"observations": 0, "refused": 0}
@@ -120,6 +125,11 @@ class ObservationBuilder:
     def camera_topics(self) -> dict[str, str]:
         """Topic of each camera, by the camera's name."""
         return self._streams.camera_topics
+
+    @property
+    def camera_info_topics(self) -> dict[str, str]:
+        """Topic of the calibration of each camera that has one, by the camera's name."""
+        return {name: view.camera.camera_info for name, view in self._streams.views.items() if view.camera.camera_info}
 
     @property
     def joint_topics(self) -> tuple[str, ...]:
@@ -148,6 +158,10 @@ class ObservationBuilder:
         if ready is not None:
             self._history.mark(ready.stamp_ns, _Past(ready.frames[0].frame))
         return ready
+
+    def add_camera_info(self, camera: str, info: CameraInfo) -> None:
+        """Take a camera's calibration; see `CameraView.calibrate`."""
+        self._streams.views[camera].calibrate(info)
 
     def add_joint_state(
         self, topic: str, stamp_ns: int, names: Sequence[str], positions: Sequence[float], received_ns: int

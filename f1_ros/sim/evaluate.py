@@ -159,7 +159,7 @@ def measured_latency_ms(settings: EvaluationSettings) -> float:
     The median, because the tail on a shared machine is the machine's, not the policy's; `latencies_ms` tell the rest.
     """
     world = BeltWorld(settings.belt)
-    runner = open_runner(world, settings, load_profile("franka"))
+    runner = open_runner(world, settings, load_profile("franka_fr3"))
     world.reset(evaluation_seed(settings.seed, 0))
     runner.begin(0)
     for _ in range(CALIBRATION_RUNS):
@@ -209,7 +209,7 @@ class _Runs:
         if settings.policy is None:
             self.driver = _ExpertDriver(self.world)
         else:
-            self.driver = open_runner(self.world, settings, load_profile("franka"))
+            self.driver = open_runner(self.world, settings, load_profile("franka_fr3"))
 
     def episode(self, episode: int) -> EpisodeResult:
         if self.settings.stream_s is not None:

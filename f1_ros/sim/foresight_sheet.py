@@ -51,7 +51,7 @@ def draw_foresight(settings: EvaluationSettings, path: Path, *, rows: int = 6) -
     runner = PolicyRunner(
         world,
         engine,
-        load_profile("franka"),
+        load_profile("franka_fr3"),
         delay_s=settings.delay_s,
         replan_steps=settings.replan_steps,
         instruction=settings.instruction,

@@ -70,7 +70,7 @@ class LiveRecorder:
     def __init__(self, profile: RobotProfile, settings: RecorderSettings, limits: HealthLimits) -> None:
         refuse_folder(settings.root)
         self._settings = settings
-        self._robot = profile.name
+        self._robot = profile.embodiment
         self._step_ns = SECOND_NS // settings.fps
         self.inputs = RobotInputs(
             profile, settings.cameras, settings.state_names, settings.action_names, self._step_ns, limits
@@ -330,7 +330,7 @@ class LiveRecorder:
             raise ConfigError(
                 f"{settings.root} cannot be made ({error}).", remedy="Record into a folder that can be written."
             ) from error
-        return EpisodeWriter(dataset, self.inputs.cameras, settings.queue_frames)
+        return EpisodeWriter(dataset, self.inputs.matched.views, settings.queue_frames)
 
     def _work_off(self, episode: _Episode | None) -> None:
         begin_ns = episode.frames.begin_ns if episode is not None else 0
