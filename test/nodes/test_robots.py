@@ -162,6 +162,8 @@ def test_a_reflex_is_a_fault_that_is_named_and_left_after_a_recovery_by_request_
     ros.start("action_node", profile="franka_fr3", use_sim_time=True)
     commands = robot.come_up("/target_joint")
     assert robot.call("recover").success, "harmless while nothing is wrong"
+    assert "has been recovered" in robot.ask(SetMode.Request.POLICY).message
+    assert robot.ask(SetMode.Request.HOLD).success
     recovery.mode = 4
     ros.until(lambda: robot.status.mode == ControlStatus.FAULT, "a reflex is a fault")
     assert robot.status.reason.endswith("stopped by a reflex.")
