@@ -241,7 +241,12 @@ def run_batch(seed: int, chunks: int) -> Tally:
 
     def offer(made: dict[str, Any]) -> None:
         stamp_ns = now_ns - int(rng.integers(0, 40_000_000)) + made.pop("shift_ns", 0)
-        values = {"robot": profile.embodiment, "stamp_ns": stamp_ns, "step_ns": STEP_NS, "joint_names": profile.action_names}
+        values = {
+            "robot": profile.embodiment,
+            "stamp_ns": stamp_ns,
+            "step_ns": STEP_NS,
+            "joint_names": profile.action_names,
+        }
         values |= {"start_ns": stamp_ns + int(rng.integers(0, 100_000_000))} | made
         try:
             chunk = ActionChunk(**values)
