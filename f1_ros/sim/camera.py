@@ -141,7 +141,8 @@ class RayRenderer:
             view = _View(camera_rays(float(self._model.cam_fovy[index]), width, height), moving)
             self._views[index, width, height] = view
         pose = np.append(self._data.cam_xpos[index], self._data.cam_xmat[index])
-        if view.background is None or view.depth is None or not np.array_equal(pose, view.pose):
+        still = view.pose is not None and np.array_equal(pose, view.pose)
+        if view.background is None or view.depth is None or not still:
             view.background, view.depth = self._cast(index, view.rays, (GROUP_STATIC,))
             view.pose = pose
         picture, depth = view.background.copy(), view.depth

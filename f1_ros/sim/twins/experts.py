@@ -1,6 +1,6 @@
-"""Scripted experts of the twins' tasks: the joint positions and openings to be reached 50 ms later, from the state alone.
+"""Scripted experts of the twins' tasks: the joint positions and openings to be reached 50 ms later.
 
-No clock and no memory, as the belt's expert, so that what they do in a state can be learnt from it.
+They go by the state alone, without clock or memory, as the belt's expert, so that what they do can be learnt from it.
 
     expert = open_expert(world)
     action = expert.act(disturbance=np.zeros((2, 3)))      action.target, action.phase
@@ -210,13 +210,13 @@ class Lift2Expert(TwinExpert):
 
     def _carry(self, left: Array) -> tuple[_Wish, Phase]:
         to_bin = np.array(lift2.BIN_CENTRE) - left[:2]
-        over = float(np.linalg.norm(to_bin)) < 0.02
-        up = _climb(lift2.CUBE_REST_Z + 0.11 - left[2])
-        if over and self._lift.stages_done:
+        over = float(np.linalg.norm(to_bin)) < 0.025
+        up = _climb(lift2.CUBE_REST_Z + 0.12 - left[2])
+        if over:
             down = _climb(lift2.SHELF_TOP + 0.08 - left[2])
             ready = left[2] < lift2.SHELF_TOP + 0.10
             return _Wish(np.append(_travel(to_bin), down), self._open if ready else 0.0), Phase.RELEASE
-        if left[2] < lift2.CUBE_REST_Z + 0.05:  # up first, out of the belt's way
+        if left[2] < lift2.CUBE_REST_Z + 0.05 and left[0] > lift2.BELT_X - lift2.BELT_HALF_X:  # up first
             return _Wish(np.array([0.0, self._lift.belt_speed, up]), 0.0), Phase.CARRY
         return _Wish(np.append(_travel(to_bin), up), 0.0), Phase.CARRY
 

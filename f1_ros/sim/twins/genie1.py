@@ -85,6 +85,9 @@ class Genie1World(TwinWorld):
         x, y = float(rng.uniform(*task.bar_x)), float(rng.uniform(*task.bar_y))
         self._put((x, y, BAR_REST_Z + 0.001), float(rng.uniform(-1.0, 1.0)) * task.bar_yaw)
 
+    def _drive(self) -> None:
+        """Nothing moves by itself."""
+
     def _stage_holds(self, stage: int) -> bool:
         if stage == 0:
             return bool(self.thing_position[2] > BAR_REST_Z + _LIFTED) and self.holds(0)

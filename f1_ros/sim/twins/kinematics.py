@@ -67,10 +67,10 @@ class TwinKinematics:
             step = self.joint_step(joints, gap * min(1.0, 0.1 / max(length, 1e-9)))
             joints = np.clip(joints + np.clip(step, -0.3, 0.3), self.lower, self.upper)
         here, turn = self.tool(joints)
-        gap = float(np.linalg.norm(position - here))
-        if gap > tolerance or np.linalg.norm(rotation_error(self.rotation, turn)) > 10 * tolerance:
+        missed = float(np.linalg.norm(position - here))
+        if missed > tolerance or np.linalg.norm(rotation_error(self.rotation, turn)) > 10 * tolerance:
             raise SimulationError(
-                f"The {self._arm.name} arm cannot reach {np.round(position, 3).tolist()} m with the hand pointing down.",
+                f"The {self._arm.name} arm cannot reach {np.round(position, 3).tolist()} m with its hand turned so.",
                 remedy="Choose a position nearer to the arm's base.",
             )
         return joints

@@ -17,7 +17,7 @@ from f1_ros.sim.twins.world import Thing, TwinWorld
 
 BELT_TOP = 0.55
 BELT_X, BELT_HALF_X = 0.45, 0.07
-CUBE_HALF = 0.02
+CUBE_HALF = 0.0225
 CUBE_REST_Z = BELT_TOP + CUBE_HALF
 SHELF_TOP = 0.50
 BIN_CENTRE = (0.27, 0.06)
@@ -30,7 +30,7 @@ BUTTON_TRAVEL, BUTTON_PRESSED = 0.014, 0.009
 REACH_Y = (-0.12, 0.45)
 """A cube beyond this has left the left arm's part of the belt, m."""
 
-HELD_WIDTH = 0.047
+HELD_WIDTH = 0.052
 _PICKED = 0.08  # above its rest height, as at the Franka's belt, m
 _PREROLL_S = PREROLL_STEPS * 0.05
 _DOWN: Array = np.diag([-1.0, 1.0, -1.0])
@@ -46,6 +46,7 @@ class Lift2World(TwinWorld):
 
     stages = ("picked", "binned", "pressed")
     cameras = ("camera_h", "camera_l", "camera_r")
+    belt_speed: float
     instruction = "put the cube from the belt into the bin, then press the button"
 
     def __init__(self, config: Lift2Config) -> None:
@@ -72,7 +73,9 @@ class Lift2World(TwinWorld):
         joint = scene.model.joint
         self._belt = int(joint("belt").qposadr[0]), int(joint("belt").dofadr[0])
         self._button = int(joint("button").qposadr[0]), int(joint("button").dofadr[0])
-        self._base = [(int(joint(f"base_{n}").qposadr[0]), int(joint(f"base_{n}").dofadr[0])) for n in ("x", "y", "yaw")]
+        self._base = [
+            (int(joint(f"base_{n}").qposadr[0]), int(joint(f"base_{n}").dofadr[0])) for n in ("x", "y", "yaw")
+        ]
         super().__init__(config, scene, "cube", (_DOWN, _DOWN))
 
     def rest_tools(self) -> tuple[Array, Array]:
@@ -107,7 +110,7 @@ class Lift2World(TwinWorld):
         """See `TwinWorld.lost`."""
         place, y = self.thing_place(), self.thing_position[1]
         gone = y > REACH_Y[1] if self.belt_speed > 0 else y < REACH_Y[0]
-        return place == "floor" and bool(abs(self.thing_velocity[2]) < 0.05) or (place == "belt" and bool(gone))
+        return (place == "floor" and bool(abs(self.thing_velocity[2]) < 0.05)) or (place == "belt" and bool(gone))
 
     def _begin(self, rng: np.random.Generator) -> None:
         task = self._task

@@ -118,12 +118,12 @@ def build_scene(robot: TwinRobot, things: str, actuators: str = "") -> TwinScene
 def _genie1(robot: TwinRobot) -> str:
     lift, pitch, yaw, nod = robot.body
     head = _body(
-        "head_yaw", yaw, _capsule((0.0, 0.0, 0.0), (0.05, 0.0, 0.06), 0.035),
+        "head_yaw", yaw, _capsule((0.0, 0.0, 0.0), (0.03, 0.0, 0.036), 0.03),
         _body(
             "head", nod,
             '<geom class="seen" type="box" group="1" size="0.05 0.04 0.07" pos="-0.03 0.02 0" rgba=".30 .32 .36 1"/>'
             # Looks along x of the joint's frame, whose y points down: 25 degrees below the horizon at zero.
-            '<camera name="head" pos="0.03 0 0" xyaxes="0 0 -1 0.4226183 -0.9063078 0" fovy="66"/>',
+            '<camera name="head" pos="0.04 0 0" xyaxes="0 0 -1 0.4226183 -0.9063078 0" fovy="50"/>',
         ),
     )  # fmt: skip
     arms = _place("arm_base", GENIE1_ARM_BASE, "".join(_arm(arm, 0.04) for arm in robot.arms))
@@ -139,7 +139,7 @@ def _lift2(robot: TwinRobot) -> str:
     (lift,) = robot.body
     camera = (
         '<geom class="seen" type="box" group="1" size="0.02 0.05 0.02" pos="0.02 0 0.62" rgba=".2 .2 .22 1"/>'
-        '<camera name="camera_h" pos="0.05 0 0.62" xyaxes="0 -1 0 0.8386706 0 0.5446390" fovy="72"/>'
+        '<camera name="camera_h" pos="0.05 0.04 0.62" xyaxes="0 -1 0 0.9238795 0 0.3826834" fovy="52"/>'
     )
     plate = _seen("box", (0.05, 0.25, 0.02), (0.08, 0.0, -0.02), _JOINT_RGB, GROUP_ARM)
     mast = _capsule((0.0, 0.0, 0.0), (0.0, 0.0, 0.60), 0.025)

@@ -1,10 +1,10 @@
 """What public sources say of the twins' joints: names, order, frames, limits; and what no source says, marked so.
 
-Frames: the URDFs of AgibotTech/genie_sim (G1) and of arx5-interface (X5). Limits of the X5: real-stanford/arx5-sdk, since
-its URDF has placeholders. A profile of the same robot (config/robots) must agree with these tables.
+Frames: the URDFs of AgibotTech/genie_sim (G1) and of arx5-interface (X5). Limits of the X5: real-stanford/arx5-sdk,
+since its URDF has placeholders. A profile of the same robot (config/robots) must agree with these tables.
 
-The twin's own, because no source gives it: accelerations and jerks, the grippers' shape, where LIFT II carries its arms,
-wheels and cameras, and where Genie-1's head camera sits.
+The twin's own, because no source gives it: accelerations and jerks, the grippers' shape, where LIFT II carries its
+arms, wheels and cameras, and where Genie-1's head camera sits.
 """
 
 from __future__ import annotations
@@ -156,7 +156,10 @@ GENIE1 = TwinRobot(
             Frame((0.0, 0.025, 0.0), (-_QUARTER, 0.0, 0.0)),
             _genie_arm("l", 21, 1.0, 0.1859),
             TwinGripper(
-                "left_gripper", "idx41_gripper_l_outer_joint1", 0.12, Frame((0.0, 0.0, _GENIE_HAND), (0.0, 0.0, -0.5236))
+                "left_gripper",
+                "idx41_gripper_l_outer_joint1",
+                0.12,
+                Frame((0.0, 0.0, _GENIE_HAND), (0.0, 0.0, -0.5236)),
             ),
             rest=(1.19, -1.474, -0.818, -1.114, 1.197, 0.898, 1.202),
             hand_camera="hand_left",
@@ -166,7 +169,10 @@ GENIE1 = TwinRobot(
             Frame((0.0, -0.025, 0.0), (-_QUARTER, 0.0, math.pi)),
             _genie_arm("r", 61, -1.0, 0.188),
             TwinGripper(
-                "right_gripper", "idx81_gripper_r_outer_joint1", 0.12, Frame((0.0, 0.0, _GENIE_HAND), (0.0, 0.0, 0.5236))
+                "right_gripper",
+                "idx81_gripper_r_outer_joint1",
+                0.12,
+                Frame((0.0, 0.0, _GENIE_HAND), (0.0, 0.0, 0.5236)),
             ),
             rest=(-1.226, 1.448, 0.927, 1.115, 1.837, 0.968, -1.167),
             hand_camera="hand_right",
@@ -211,7 +217,8 @@ LIFT2 = TwinRobot(
     name="arx_lift2_x5",
     arms=(
         TwinArm(
-            "left", Frame((0.10, 0.20, 0.0)), _x5_arm("left"), TwinGripper("left_gripper", "left_motor", 0.088, _X5_TOOL),
+            "left", Frame((0.10, 0.20, 0.0)), _x5_arm("left"),
+            TwinGripper("left_gripper", "left_motor", 0.088, _X5_TOOL),
             rest=_X5_REST, hand_camera="camera_l",
         ),
         TwinArm(

@@ -1,10 +1,10 @@
 """A twin and its task, stepped one control tick at a time.
 
-    world = open_twin(Genie1Config())            see genie1.py and lift2.py for the tasks
+    world = Genie1World(Genie1Config())          see genie1.py and lift2.py for the tasks
     world.reset(seed=7)
     world.step(joints, widths)                   10 ms: five physics steps of 2 ms
     picture = world.render("head")               96 x 96 RGB
-    world.stages_done, world.done, world.failure
+    world.stages_done, world.done, world.lost
 
 A task is a sequence of stages; it is done when all are. The same seed and the same commands give the same world, bit by
 bit.
@@ -45,6 +45,8 @@ class TwinWorld(ABC):
     Attributes:
         kinematics: of each arm.
         stages_done: how many of `stages` are.
+        belt_speed: of a belt, m/s, signed; None where there is none.
+        commands: list to which each tick's joint targets are appended; None: they are not kept.
     """
 
     stages: tuple[str, ...]
@@ -52,9 +54,12 @@ class TwinWorld(ABC):
     cameras: tuple[str, ...]
     """In the order in which policies see them; the first one's history is kept."""
     instruction: str
+    belt_speed: float | None = None
+    commands: list[Array] | None = None
 
     def __init__(self, config: TwinConfig, scene: TwinScene, thing: str, rotations: tuple[Array, Array]) -> None:
         self.config, self.scene, self.robot = config, scene, scene.robot
+        self.profile, self.state_names = scene.robot.name, scene.robot.state_names
         self._data = mujoco.MjData(scene.model)
         self._thing_qpos = int(scene.model.joint(thing).qposadr[0])
         self._thing_qvel = int(scene.model.joint(thing).dofadr[0])
@@ -65,9 +70,7 @@ class TwinWorld(ABC):
         found = []
         for arm, rotation, rest in zip(self.robot.arms, rotations, self.rest_tools(), strict=True):
             base = self._data.body(f"{arm.name}_base")
-            solver = TwinKinematics(
-                arm, base.xpos.copy(), base.xmat.reshape(3, 3).copy(), rotation, np.array(arm.rest)
-            )
+            solver = TwinKinematics(arm, base.xpos.copy(), base.xmat.reshape(3, 3).copy(), rotation, np.array(arm.rest))
             solver.rest = solver.solve(rest)
             found.append(solver)
         self.kinematics: tuple[TwinKinematics, TwinKinematics] = (found[0], found[1])
@@ -94,6 +97,7 @@ class TwinWorld(ABC):
     def lost(self) -> bool:
         """The thing is where no hand gets it any more."""
 
+    @abstractmethod
     def _drive(self) -> None:
         """Set what moves by itself; called before every physics step."""
 
@@ -123,7 +127,7 @@ class TwinWorld(ABC):
         self._advance(0)
 
     def start_widths(self) -> Array:
-        """Opening of each gripper at the start, (2,) m."""
+        """Opening of each gripper that an episode begins with, (2,) m."""
         return np.array([arm.gripper.open for arm in self.robot.arms])
 
     def step(self, joints: Array, widths: Array) -> None:
@@ -149,6 +153,8 @@ class TwinWorld(ABC):
         self._data.ctrl[count : count + 2] = np.clip(openings, 0.0, largest) / 2
         self._advance(TICK_STEPS)
         self._ticks += 1
+        if self.commands is not None:
+            self.commands.append(target.copy())
         self._follow()
 
     def _follow(self) -> None:
