@@ -122,9 +122,26 @@ class TwinWorld(ABC):
         data.ctrl[:count] = data.qpos[scene.arm_qpos]
         data.ctrl[count : count + 2] = widths / 2
         data.ctrl[count + 2 : count + 2 + len(scene.body_qpos)] = self.robot.body_rest
-        self._ticks = self._checks = self.stages_done = 0
-        self._begin(rng)
+        self._rng = rng
+        self._ticks = 0
+        self.next_task()
+
+    def next_task(self) -> None:
+        """Begin the task anew with things drawn again, the robot staying as it is; what runs live goes on so."""
+        self._checks = self.stages_done = 0
+        self._begin(self._rng)
         self._advance(0)
+
+    def set_body(self, positions: Array) -> None:
+        """Send the body's joints (lift, waist, head) to these positions, rad or m, in the order of its table."""
+        first = len(self.scene.arm_qpos) + 2
+        lower, upper = ([getattr(j, side) for j in self.robot.body] for side in ("lower", "upper"))
+        self._data.ctrl[first : first + len(positions)] = np.clip(positions, lower, upper)
+
+    @property
+    def body_positions(self) -> Array:
+        """Measured joints of the body, rad or m."""
+        return np.array(self._data.qpos[self.scene.body_qpos])
 
     def start_widths(self) -> Array:
         """Opening of each gripper that an episode begins with, (2,) m."""
