@@ -1,4 +1,4 @@
-"""The twins speak as their robots do, over real DDS: topics, types, order, and what they do with wrong or no commands."""
+"""The twins speak as their robots do, over real DDS, and do with wrong or no commands what these do."""
 
 from __future__ import annotations
 
