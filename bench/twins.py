@@ -2,9 +2,9 @@
 
     python bench/twins.py [--episodes 100] [--out DIR]
 
-Simulated seconds a second are those of whole episodes with the expert, without pictures; a picture's time is that of all
-cameras together, at 96x96 px, with the arms in motion. The Franka's belt is measured beside them, so that figures of one
-machine can be compared with another's.
+Simulated seconds a second are those of whole episodes with the expert, without pictures; the time for pictures is that
+of all cameras together, at 96x96 px, with the arms in motion. The Franka's belt is measured beside them, so that
+figures of one machine can be compared with another's.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from f1_ros.cli.report import Report, Result
 from f1_ros.sim.camera import open_renderer
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.demonstrations import demonstrate
+from f1_ros.sim.episodes import PREROLL_STEPS
 from f1_ros.sim.evaluate import EvaluationSettings, episode_runner
 from f1_ros.sim.lockstep import STEP_NS
 from f1_ros.sim.twins.config import Genie1Config, Lift2Config
@@ -38,7 +39,7 @@ def measure(name: str, config: WorldConfig, episodes: int) -> tuple[list[Result]
     results, steps, began = [], 0, time.process_time()
     for episode in range(episodes):
         results.append(run(episode))
-        steps += results[-1].picked_step or 0
+        steps += PREROLL_STEPS + (results[-1].picked_step or 0)
     seconds = time.process_time() - began
     rate = sum(r.picked for r in results) / episodes
     times = [r.time_to_pick_s for r in results if r.time_to_pick_s is not None]

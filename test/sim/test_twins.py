@@ -122,7 +122,7 @@ def test_every_camera_sees_the_thing_at_some_time(world) -> None:
 def test_a_bar_that_falls_from_the_table_is_lost_and_the_episode_says_so(worlds) -> None:
     world = worlds["genie1"]
     world.reset(1)
-    world._put((1.2, 0.0, TABLE_TOP))  # no hand takes it there in a test: it is put
+    world.put_thing((1.2, 0.0, TABLE_TOP))
     for _ in range(100):
         world.step(world.joint_positions, world.start_widths())
     assert world.lost
@@ -132,7 +132,7 @@ def test_a_bar_that_falls_from_the_table_is_lost_and_the_episode_says_so(worlds)
 def test_stages_count_only_in_their_order(worlds) -> None:
     world = worlds["genie1"]
     world.reset(1)
-    world._put((*BIN_CENTRE, TABLE_TOP + 0.06))
+    world.put_thing((*BIN_CENTRE, TABLE_TOP + 0.06))
     hold = world.joint_positions
     for _ in range(80):
         world.step(hold, world.start_widths())

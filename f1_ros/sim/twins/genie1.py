@@ -83,7 +83,7 @@ class Genie1World(TwinWorld):
     def _begin(self, rng: np.random.Generator) -> None:
         task = self._task
         x, y = float(rng.uniform(*task.bar_x)), float(rng.uniform(*task.bar_y))
-        self._put((x, y, BAR_REST_Z + 0.001), float(rng.uniform(-1.0, 1.0)) * task.bar_yaw)
+        self.put_thing((x, y, BAR_REST_Z + 0.001), float(rng.uniform(-1.0, 1.0)) * task.bar_yaw)
 
     def _drive(self) -> None:
         """Nothing moves by itself."""

@@ -119,7 +119,7 @@ class Lift2World(TwinWorld):
         self.base_velocity = np.zeros(3)
         x, y = float(rng.uniform(*task.cube_x)), float(rng.uniform(*task.cube_y))
         # It rides in: when the arm may start, where it is tells nothing of where it goes.
-        self._put((x, y - self.belt_speed * _PREROLL_S, CUBE_REST_Z + 0.002), velocity_y=self.belt_speed)
+        self.put_thing((x, y - self.belt_speed * _PREROLL_S, CUBE_REST_Z + 0.002), velocity_y=self.belt_speed)
 
     def _drive(self) -> None:
         data = self._data

@@ -257,7 +257,7 @@ class TwinWorld(ABC):
             self._renderer.close()
             self._renderer = None
 
-    def _put(self, position: tuple[float, float, float], yaw: float = 0.0, velocity_y: float = 0.0) -> None:
+    def put_thing(self, position: tuple[float, float, float], yaw: float = 0.0, velocity_y: float = 0.0) -> None:
         """Put the thing somewhere, turned by `yaw` rad about z."""
         self._data.qpos[self._thing_qpos : self._thing_qpos + 7] = (
             *position, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2),
