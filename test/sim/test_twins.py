@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from f1_ros.cli.main import main
+from f1_ros.config import load_yaml
 from f1_ros.data.lerobot import LeRobotDataset
 from f1_ros.errors import ConfigError, SimulationError
+from f1_ros.model.config import F1Config
 from f1_ros.robots.profile import load_profile
 from f1_ros.sim.camera import open_renderer
 from f1_ros.sim.dataset import record_dataset
@@ -27,6 +29,7 @@ from f1_ros.sim.twins.lift2 import BUTTON, BUTTON_PRESSED, Lift2World
 from f1_ros.sim.twins.opening import open_twin
 from f1_ros.sim.twins.tables import GENIE1, LIFT2
 from f1_ros.sim.worlds import load_world_config
+from f1_ros.train.belt import BeltTraining
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {"genie1": Genie1Config(), "arx_lift2": Lift2Config()}
@@ -278,6 +281,20 @@ def test_a_configuration_names_its_world_and_what_it_does_not_know_is_refused(tm
         file.write_text(text)
         with pytest.raises(ConfigError, match=says):
             load_world_config(file)
+
+
+@pytest.mark.parametrize("name", ["genie1", "arx_lift2"])
+def test_the_packaged_training_configuration_is_of_its_world(name, worlds) -> None:
+    path = ROOT / "config" / "train" / f"{name}.yaml"
+    training, world = load_yaml(path, BeltTraining), worlds[name]
+    spec = training.spec
+    assert (spec.robot, spec.cameras) == (world.profile, world.cameras)
+    assert spec.state_names == spec.action_names == world.state_names
+    assert spec.default_instruction == world.instruction
+    assert set(world.instruction.split()) <= set(training.words)
+    assert load_world_config(path.parent / training.world) == world.config
+    config = F1Config.from_json(path.parent / training.network)
+    assert config.max_state_dim == config.max_action_dim == len(world.state_names)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ class Lift2World(TwinWorld):
     stages = ("picked", "binned", "pressed")
     cameras = ("camera_h", "camera_l", "camera_r")
     belt_speed: float
-    instruction = "put the cube from the belt into the bin, then press the button"
+    instruction = "put the cube from the belt into the bin and press the button"
 
     def __init__(self, config: Lift2Config) -> None:
         """Build the world."""
