@@ -149,7 +149,7 @@ def test_the_button_stays_up_before_its_turn_and_down_after_it() -> None:
     right = world.kinematics[1]
     hold = world.joint_positions
     pressing = hold.copy()
-    pressing[6:] = right.solve(np.array([*BUTTON[:2], BUTTON[2] - 0.005]), hold[6:])
+    pressing[6:] = right.solve(np.array([*BUTTON[:2], BUTTON[2] - 0.012]), hold[6:])
     for _ in range(100):
         world.step(pressing, world.start_widths())
     assert world.button_down > BUTTON_PRESSED
