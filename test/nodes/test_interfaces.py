@@ -68,7 +68,7 @@ def rows(text: str, heading: str) -> list[dict[str, str]]:
     found = []
     for start in starts:
         for line in lines[start + 2 :]:
-            if line[0] in ("direction", "parameter", "name", "argument"):
+            if line[0] in ("direction", "topic", "parameter", "name", "argument"):
                 break
             found.append(dict(zip(lines[start], line, strict=True)))
     return found
