@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from f1_ros.cli.report import Report, Result
 from f1_ros.control.arbiter import Mode
 from f1_ros.control.chunk import ActionChunk
-from f1_ros.control.controller import Command, Controller
+from f1_ros.control.command import Command
+from f1_ros.control.controller import Controller
 from f1_ros.control.limits import JointLimits, Limiter
 from f1_ros.control.workspace import Workspace
 from f1_ros.errors import ChunkError
@@ -42,7 +43,7 @@ LAG_S = 0.1
 MOST = 1e-9
 """A command may be this far outside a limit, relative to it: rounding."""
 
-FRANKA = load_profile("franka")
+FRANKA = load_profile("franka_fr3")
 BOX = Workspace((0.2, -0.4, 0.05), (0.6, 0.4, 0.9))
 PROFILES: dict[str, RobotProfile] = {
     "franka": FRANKA,
@@ -240,7 +241,7 @@ def run_batch(seed: int, chunks: int) -> Tally:
 
     def offer(made: dict[str, Any]) -> None:
         stamp_ns = now_ns - int(rng.integers(0, 40_000_000)) + made.pop("shift_ns", 0)
-        values = {"robot": profile.name, "stamp_ns": stamp_ns, "step_ns": STEP_NS, "joint_names": profile.action_names}
+        values = {"robot": profile.embodiment, "stamp_ns": stamp_ns, "step_ns": STEP_NS, "joint_names": profile.action_names}
         values |= {"start_ns": stamp_ns + int(rng.integers(0, 100_000_000))} | made
         try:
             chunk = ActionChunk(**values)

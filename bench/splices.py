@@ -125,7 +125,7 @@ class Ours:
         return float(self._run.largest[chunk]) * NS / self._run.step_ns / self._run.rate_hz
 
 
-FRANKA = load_profile("franka")
+FRANKA = load_profile("franka_fr3")
 STRATEGIES: dict[str, Callable[[Run], Ours | Naive]] = {"timeline": Ours, "naive_switch": Naive}
 QUEUE = "action_queue"
 

@@ -41,7 +41,8 @@ from f1_ros.errors import BringUpError
 from f1_ros.nodes.conversions import chunk_to_msg, to_ns, to_time
 from f1_ros.nodes.lifecycle import NAMESPACE
 from f1_ros.nodes.qos import COMMAND, SENSOR
-from f1_ros.robots.profile import RobotProfile, load_profile, profile_path
+from f1_ros.robots.files import profile_path
+from f1_ros.robots.profile import RobotProfile, load_profile
 from f1_ros.supervisor import Supervisor
 
 HERE = Path(__file__).parent
@@ -147,7 +148,7 @@ class Person(Node):
         arm = (1 - weight) * self._measured + weight * swing
         positions = np.column_stack([arm, np.full(16, self._profile.grippers[0].open)])
         chunk = ActionChunk(
-            self._profile.name,
+            self._profile.embodiment,
             self._now_ns,
             self._now_ns + STEP_NS,
             STEP_NS,
@@ -160,7 +161,7 @@ class Person(Node):
 
 def live_profile(folder: Path) -> Path:
     """The Franka's profile, with everything that may take over turned on."""
-    settings = yaml.safe_load(profile_path("franka").read_text(encoding="utf-8"))
+    settings = yaml.safe_load(profile_path("franka_fr3").read_text(encoding="utf-8"))
     settings["teleop"] |= {"override_motion": 0.1, "override_deadman": True}
     path = folder / "franka.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -295,7 +296,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         person = run(args.switches, args.seed, Path(folder))
-        results, raw = judge(person, load_profile("franka"), time.monotonic() - began)
+        results, raw = judge(person, load_profile("franka_fr3"), time.monotonic() - began)
     return Report("make bench", results, {"conditions": conditions, "raw": raw}).conclude(args.out / "switches.json")
 
 

@@ -63,7 +63,7 @@ class FrankaOptions:
     """
 
     sim: bool = _argument(False, "simulated robot and belt in place of the real robot's drivers")
-    profile: str = _argument("franka", "robot profile: a name in config/robots or a YAML file")
+    profile: str = _argument("franka_fr3", "robot profile: a name in config/robots or a YAML file")
     policy: str = _argument(
         "",
         "policy directory, or a name in models/; none: teleoperation only; empty: f1_belt with sim, otherwise none",

@@ -66,6 +66,15 @@ def load_yaml(path: Path, cls: type[T], error: type[ConfigError] = ConfigError) 
     Raises:
         ConfigError: (as `error`) naming file, key and remedy.
     """
+    return parse(read_yaml(path, error), cls, source=str(path), error=error)
+
+
+def read_yaml(path: Path, error: type[ConfigError] = ConfigError) -> object:
+    """What a YAML file (or JSON, by its suffix) holds, as plain data; for `parse`.
+
+    Raises:
+        ConfigError: (as `error`) if it cannot be read, is not valid, or gives a key twice.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -73,11 +82,10 @@ def load_yaml(path: Path, cls: type[T], error: type[ConfigError] = ConfigError) 
     except (OSError, UnicodeDecodeError) as exc:
         raise error(f"{path}: cannot be read ({exc}).", remedy="Give a readable UTF-8 text file.") from exc
     try:
-        data = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_StrictYaml)  # noqa: S506
+        return json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_StrictYaml)  # noqa: S506
     except (yaml.YAMLError, json.JSONDecodeError) as exc:
         detail = " ".join(str(exc).split())
         raise error(f"{path}: not valid {path.suffix.lstrip('.') or 'YAML'}: {detail}.", remedy="Mend it.") from exc
-    return parse(data, cls, source=str(path), error=error)
 
 
 def parse(data: object, cls: type[T], *, source: str, error: type[ConfigError] = ConfigError) -> T:

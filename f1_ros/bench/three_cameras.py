@@ -25,7 +25,7 @@ _SPREAD = 1e-4
 
 def write_profile(path: Path) -> None:
     """Write the Franka's profile with a third camera."""
-    tree = yaml.safe_load((share_dir() / "config" / "robots" / "franka.yaml").read_text(encoding="utf-8"))
+    tree = yaml.safe_load((share_dir() / "config" / "robots" / "franka_fr3.yaml").read_text(encoding="utf-8"))
     tree["cameras"].append({"name": CAMERAS[-1], **_SIDE, "rate_hz": CAMERA_HZ, "min_rate_hz": CAMERA_HZ / 2})
     path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
 

@@ -60,15 +60,13 @@ def run_check(args: argparse.Namespace) -> int:
     import torch
 
     from f1_ros.cli.report import Report
-    from f1_ros.config import load_yaml
     from f1_ros.engine.checking import check_engine, shipped_observations
     from f1_ros.engine.config import choose_engine
     from f1_ros.engine.manifest import sha256
     from f1_ros.engine.opening import built_engine, cached_engine
     from f1_ros.engine.policy import load_policy_file
     from f1_ros.engine.recorded import load
-    from f1_ros.errors import ProfileError
-    from f1_ros.robots.profile import RobotProfile, profile_path
+    from f1_ros.robots.files import profile_path, read_profile
 
     torch.set_num_threads(1)  # one order of summation, whatever the machine
     choice = choose_engine(args.engine)
@@ -82,7 +80,7 @@ def run_check(args: argparse.Namespace) -> int:
         recorded, data = load(args.data, load_policy_file(args.policy).spec), sha256(args.data)
     else:
         recorded, data = _of_dataset(args.data, args.policy, args.observations), str(args.data)
-    profile = None if args.profile is None else load_yaml(profile_path(args.profile), RobotProfile, ProfileError)
+    profile = None if args.profile is None else read_profile(profile_path(args.profile))
 
     def progress(done: int, total: int) -> None:
         print(f"\r{done} of {total} observations", end="", file=sys.stderr, flush=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from f1_ros.faults.fault import Fault
     from f1_ros.faults.run import Results
 
-PROFILE = "franka"
+PROFILE = "franka_fr3"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

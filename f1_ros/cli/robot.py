@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `robot check` and `robot modes`."""
-    robot = subparsers.add_parser("robot", help="check robot profiles; show the modes of control")
+    """Add `robot check`, `robot show`, `robot new` and `robot modes`."""
+    robot = subparsers.add_parser("robot", help="check, show and make robot profiles; show the modes of control")
     commands = robot.add_subparsers(metavar="COMMAND", required=True)
     check = commands.add_parser(
         "check",
@@ -15,8 +17,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Check a robot profile: keys, units, limits, names, and values that are still open.",
     )
     check.add_argument("profile", metavar="FILE", help="a profile's YAML file, or a name in config/robots")
+    check.add_argument("--sim", action="store_true", help="with the values of its simulation for what is open")
     check.add_argument("--json", metavar="FILE", help="write the findings to this file, too")
     check.set_defaults(run=run_check)
+    show = commands.add_parser(
+        "show",
+        help="show where each number of an action goes, and what comes from where",
+        description="Print in Markdown what a profile means: from the policy's 32 numbers to each topic's fields.",
+    )
+    show.add_argument("profile", metavar="NAME", help="a name in config/robots, or a profile's YAML file")
+    show.set_defaults(run=run_show)
+    new = commands.add_parser(
+        "new",
+        help="ask for what a robot is like, and write its profile",
+        description="Ask for what a robot is like and write NAME.yaml. What you do not know stays open: `f1-ros robot "
+        "check` asks for it until you have measured it.",
+    )
+    new.add_argument("name", metavar="NAME", help="name of the profile: lower-case letters, digits and _")
+    new.add_argument("--answers", metavar="FILE", help="YAML file with the answers by their keys; - reads stdin")
+    new.add_argument("--out", metavar="FILE", type=Path, help="where to write; otherwise NAME.yaml here")
+    new.set_defaults(run=run_new)
     modes = commands.add_parser(
         "modes",
         help="show which mode of control may follow which, and why",
@@ -28,14 +48,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run_check(args: argparse.Namespace) -> int:
     """Check one profile; 0 if it can be used, 1 if anything is wrong or open."""
     from f1_ros.cli.report import Report, Result
-    from f1_ros.config import load_yaml
     from f1_ros.errors import ProfileError
     from f1_ros.robots.check import find_problems
-    from f1_ros.robots.profile import RobotProfile, profile_path
+    from f1_ros.robots.files import profile_path, read_profile
 
     path = profile_path(args.profile)
     try:
-        profile = load_yaml(path, RobotProfile, ProfileError)
+        profile = read_profile(path, simulated=args.sim)
     except ProfileError as error:
         # What the values mean cannot be judged before every key is there with the right type.
         mistakes = [str(error), *getattr(error, "__notes__", [])]
@@ -63,9 +82,38 @@ def run_check(args: argparse.Namespace) -> int:
     report.print_table()
     for line in lines:
         print(f"- {line}")
-    print(f"{path}: {'can be used' if report.ok else 'cannot be used yet'}")
+    usable = "can be used in the simulation" if args.sim else "can be used"
+    print(f"{path}: {usable if report.ok else 'cannot be used yet'}")
     report.write(args.json)
     return report.exit_status
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Print what a profile means."""
+    from f1_ros.robots.files import profile_path, read_profile
+    from f1_ros.robots.show import describe
+
+    print(describe(read_profile(profile_path(args.profile))), end="")
+    return 0
+
+
+def run_new(args: argparse.Namespace) -> int:
+    """Ask, write the profile, and check it; 0 if it can be used, 1 if anything is wrong or open."""
+    from f1_ros.config import read_yaml, yaml_value
+    from f1_ros.errors import ProfileError
+    from f1_ros.robots.new import Answers, Prompts, ask_profile, write
+
+    out = args.out or Path(f"{args.name}.yaml")
+    if out.exists():
+        raise ProfileError(f"{out} is there already.", remedy="Give another name or --out, or remove it.")
+    if args.answers is None:
+        asker: Answers | Prompts = Prompts(input, print)
+    else:
+        text = yaml_value(sys.stdin.read(), "stdin") if args.answers == "-" else read_yaml(Path(args.answers))
+        asker = Answers(text, args.answers)
+    write(ask_profile(args.name, asker), out)
+    print(f"{out} is written.")
+    return run_check(argparse.Namespace(profile=str(out), sim=False, json=None))
 
 
 def run_modes(args: argparse.Namespace) -> int:

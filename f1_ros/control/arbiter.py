@@ -43,6 +43,7 @@ class Cause(Enum):
     POLICY_SILENT = "policy_silent"
     TRACKING = "tracking"
     RIVAL = "rival"
+    ROBOT = "robot"
     STALLED = "stalled"
     REQUESTED = "requested"
 

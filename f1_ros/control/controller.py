@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.control.arbiter import Arbiter, Cause, Event, Mode, ModeLog, ModeReply, Obstacle, Problem
 from f1_ros.control.chunk import ActionChunk
+from f1_ros.control.command import Command
 from f1_ros.control.device import OUT_OF_RANGE, Refusal, TeleopDevice
 from f1_ros.control.gripper import GripperGate
 from f1_ros.control.leader import LeaderFollower
@@ -45,29 +45,6 @@ _CLOCK_RESET_NS = 100_000_000
 _PENDING = 4
 
 
-@dataclass(frozen=True)
-class Command:
-    """What goes to the robot this tick.
-
-    Attributes:
-        position: (joints,) where the arm is to be at the end of this tick, rad, in the order of profile.joints.
-        velocity: (joints,) rad/s.
-        grippers: widths to command now by gripper name, m; empty in most ticks (grippers are told on change).
-        mode: the mode in force.
-        source: what the command came from, see `Mode.source`.
-        limited: the limiter changed the command.
-        reason: why the arm is held or slowed; empty while it follows its source.
-    """
-
-    position: Array
-    velocity: Array
-    grippers: Mapping[str, float]
-    mode: Mode
-    source: str
-    limited: bool
-    reason: str
-
-
 class Controller:
     """Decides one command a tick. Not thread-safe.
 
@@ -87,7 +64,7 @@ class Controller:
         self._arm_columns = np.array([names.index(joint) for joint in profile.joints])
         self._gripper_columns = {g.name: names.index(g.name) for g in profile.grippers}
         self._timeline = ChunkTimeline(
-            profile.name,
+            profile.embodiment,
             names,
             stepped=tuple(self._gripper_columns.values()),
             blend_acceleration=BLEND_ACCELERATION * min(limits.acceleration),
@@ -191,7 +168,7 @@ class Controller:
 
     def on_chunk(self, chunk: ActionChunk, now_ns: int) -> None:
         """An action chunk has arrived; it takes effect with the next tick, if POLICY is in force."""
-        if chunk.robot == self.profile.name and chunk.joint_names == self.profile.action_names:
+        if chunk.robot == self.profile.embodiment and chunk.joint_names == self.profile.action_names:
             arm = chunk.positions[:, self._arm_columns]
             if (arm < self._lower - OUT_OF_RANGE).any() or (arm > self._upper + OUT_OF_RANGE).any():
                 self._counts["rejected_chunk_out_of_range"] += 1
@@ -213,9 +190,9 @@ class Controller:
         if self.mode is source or (source.follows_device and self.mode.follows_device):
             self._fault(Cause.NAN_COMMAND, detail)
 
-    def on_rival(self, detail: str) -> None:
-        """Someone else commands the robot as well: FAULT, and it stays until a request once the rival is gone."""
-        self._fault(Cause.RIVAL, detail)
+    def on_trouble(self, cause: Cause, detail: str) -> None:
+        """Someone else commands the robot, or it has stopped itself: FAULT until a request, once that is over."""
+        self._fault(cause, detail)
 
     def on_teleop(self, names: Sequence[str], positions: Sequence[float], now_ns: int, stamp_ns: int = 0) -> None:
         """The teleoperation device's message has arrived, see `TeleopDevice.take`; NaN is a FAULT if it is followed."""
@@ -321,6 +298,11 @@ class Controller:
                 )
             return self._limiter.brake(), {}, "waiting for a chunk from after the switch"
         return self._limiter.brake(), {}, "holding"
+
+    def target_at(self, instant_ns: int) -> tuple[Array, Array] | None:
+        """Where the policy has the arm at an instant (ns) to come, each (joints,) rad, rad/s; None: no plan counts."""
+        sample = self._timeline.sample(instant_ns) if self.mode is Mode.POLICY else None
+        return None if sample is None else (sample.position[self._arm_columns], sample.velocity[self._arm_columns])
 
     def _step(self, position: Array, velocity: Array) -> LimitedStep:
         return self._limiter.step(position, velocity, (self._measured.position, self._measured.velocity))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.control.limits import JointLimits, Limiter
-from f1_ros.robots.profile import Teleop
+from f1_ros.robots.parts import Teleop
 
 Array = NDArray[np.float64]
 

@@ -58,7 +58,7 @@ class Results:
 
 
 def run_faults(
-    faults: Sequence[Fault], policy: str, logs: Path, profile: str = "franka", say: Callable[[str], None] = print
+    faults: Sequence[Fault], policy: str, logs: Path, profile: str = "franka_fr3", say: Callable[[str], None] = print
 ) -> Results:
     """Run faults in the live system.
 

@@ -14,7 +14,7 @@ from f1_ros.robots.profile import load_profile
 RELAY = "relay_node"
 
 
-def describe(policy: str, record: Path | None = None, profile: str = "franka") -> BringUp:
+def describe(policy: str, record: Path | None = None, profile: str = "franka_fr3") -> BringUp:
     """The system.
 
     Args:

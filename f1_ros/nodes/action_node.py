@@ -14,40 +14,43 @@ import sys
 import threading
 import time
 import traceback
-from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from f1_msgs.msg import ActionChunk as ActionChunkMsg
 from f1_msgs.msg import ControlStatus, Deadman
 from f1_msgs.srv import SetMode
 from rclpy.clock import Clock, ClockType
-from rclpy.publisher import Publisher
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState
 
-from f1_ros.control.arbiter import Mode
+from f1_ros.control.ahead import Ahead
+from f1_ros.control.arbiter import Cause, Mode
 from f1_ros.control.clock import RosClock, WallClock
-from f1_ros.control.controller import Command, Controller
+from f1_ros.control.command import Command
+from f1_ros.control.controller import Controller
 from f1_ros.control.loop import AtDeadline, RateLoop, Realtime, enter_realtime
+from f1_ros.control.streamed import StreamedValues
 from f1_ros.errors import ChunkError
+from f1_ros.nodes.command_topics import CommandTopics
 from f1_ros.nodes.control_report import ControlReport
-from f1_ros.nodes.conversions import chunk_from_msg, to_ns, to_time
+from f1_ros.nodes.conversions import chunk_from_msg, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.gripper_client import GripperClient
+from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.lifecycle import ManagedNode, run
 from f1_ros.nodes.parameters import PROFILE, TRACE, NodeParameter
 from f1_ros.nodes.polled import PolledSimClock, PolledSubscription
 from f1_ros.nodes.qos import COMMAND
 from f1_ros.nodes.realtime import schedule_process
-from f1_ros.robots.adapter import adapter_for
+from f1_ros.nodes.robot_requests import RobotRequests
+from f1_ros.nodes.robot_watch import RobotWatch
+from f1_ros.robots.choose import transport_for
 from f1_ros.robots.profile import load_profile
+from f1_ros.robots.transport import Targets
 from f1_ros.trace import Trace
 
-# From the moment the robot itself has been discovered, others have this long to be: only then is it known whether
-# someone else commands it. Participants announce themselves every 3 s; on a loaded machine an announcement may be lost.
-DISCOVERY_S = 3.5
 WATCH_PERIOD_S = 0.5
 GRACE_S = 2.0
 """After the start nothing is called missing for so long: a system's nodes come up and find each other meanwhile."""
@@ -92,17 +95,16 @@ class ActionNode(ManagedNode):
         self._diagnostics: Diagnostics | None = None
         self._loop_thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self._polled: list[PolledSubscription[Any] | PolledSimClock] = []
-        self._grippers: dict[str, GripperClient] = {}
-        self._commands: dict[str, tuple[Publisher, JointState]] = {}
         self._undo: list[Callable[[], object]] = []
 
     # -- life cycle ---------------------------------------------------------------------------------------------------
 
     def configure(self) -> None:
         """Load the profile and make the controller."""
-        self._profile = profile = load_profile(self.value("profile"))
-        self._adapter = adapter_for(profile)
+        self._profile = profile = load_profile(self.value("profile"), simulated=self.value("use_sim_time"))
+        self._transport = transport_for(profile)
+        for kind in self._transport.types:
+            interface(kind)  # a vendor's package that is missing is told now, before anything moves
         self._rate_hz = self.value("control_rate") or profile.rates.control
         Controller(profile, self._rate_hz)  # whatever is wrong with it, say so now
         self._diagnostics = Diagnostics(self, profile.name)
@@ -117,21 +119,31 @@ class ActionNode(ManagedNode):
         self._controller = Controller(profile, self._rate_hz)
         self._now_ns = 0
         self._widths: dict[str, tuple[float, int]] = {}
-        self._rivals: set[str] = set()
-        self._robot_found = False
-        self._active_s = self._clear_since_s = time.monotonic()
+        self._told: dict[str, float] = {}
+        self._active_s = time.monotonic()
         self._wanted_mode: Mode | None = Mode[str(self.value("initial_mode")).upper()]
         self._realtime: Realtime | None = None
         self._sim_clock = PolledSimClock(self) if self.value("use_sim_time") else None
         clock: RosClock = self._sim_clock or WallClock()
         self._loop = RateLoop(self._controller.period_ns, clock, window=round(10.0 * self._rate_hz))
-        self._arm_states = [PolledSubscription(self, JointState, arm.state.topic) for arm in profile.arms]
-        self._gripper_states = [(g.name, PolledSubscription(self, JointState, g.state.topic)) for g in profile.grippers]
+        transport = self._transport
+        self._streamed = StreamedValues(transport.streams, self._controller.period_ns * 1e-9)
+        self._ahead = Ahead(self._controller, transport.trajectory_hz) if transport.trajectory_hz else None
+        self._states = [(s, PolledSubscription(self, interface(s.type), s.topic)) for s in transport.incoming]
         self._leader = PolledSubscription(self, JointState, "teleop/joint_command")
         self._deadman = PolledSubscription(self, Deadman, "teleop/deadman", COMMAND)
-        self._polled = [*self._arm_states, *(p for _, p in self._gripper_states), self._leader, self._deadman]
-        self._polled += [self._sim_clock] if self._sim_clock else []
-        self._grippers = {g.name: GripperClient(self, g.name, g.command.action, diagnostics) for g in profile.grippers}
+        self._grippers = {
+            name: GripperClient(self, name, actions, diagnostics) for name, actions in transport.gripper_actions.items()
+        }
+        self._undo = [p.close for p in (self._leader, self._deadman, *(p for _, p in self._states))]
+        self._undo += [gripper.close for gripper in self._grippers.values()]
+        if self._sim_clock is not None:
+            self._undo.append(self._sim_clock.close)
+        self._robot = RobotWatch(self, profile, transport, diagnostics)
+        self._commands = CommandTopics(self, transport, self._robot, diagnostics)
+        self._requests = RobotRequests(self, transport, self._request_obstacle, self._withhold)
+        self._undo += [self._robot.close, self._commands.close, self._requests.close]
+        self._withheld = ""
         self._report = ControlReport(profile, self._controller, self._loop)
         on_chunk: Callable[..., None] = self._on_chunk
         if self._trace is not None:
@@ -157,13 +169,9 @@ class ActionNode(ManagedNode):
             for timer in self._periodic:
                 self.destroy_timer(timer)
             self.destroy_subscription(self._chunks)
-        for polled in self._polled:
-            polled.close()
-        for gripper in self._grippers.values():
-            gripper.close()
-        for publisher, _ in self._commands.values():
-            self.destroy_publisher(publisher)
-        self._polled, self._grippers, self._commands = [], {}, {}
+        undo, self._undo = self._undo, []
+        for step in undo:
+            step()
 
     def cleanup(self) -> None:
         """Forget the profile."""
@@ -177,7 +185,7 @@ class ActionNode(ManagedNode):
         with self._lock:
             self._controller.request_mode(Mode.HOLD, self._now_ns)
         end = time.monotonic() + BRAKE_WITHIN_S
-        while self._commands and time.monotonic() < end:
+        while self._sends and time.monotonic() < end:
             with self._lock:
                 velocity = self._controller.commanded_velocity
             if velocity is None or abs(velocity).max() < AT_REST:
@@ -206,46 +214,55 @@ class ActionNode(ManagedNode):
     def _tick(self, now_ns: int, at_deadline: AtDeadline) -> None:
         with self._lock:
             self._now_ns = now_ns
-            self._take_states(now_ns)
-            command = self._controller.tick(now_ns, sending=bool(self._commands))
-        if not self._commands:
+            sending = self._sends
+            self._take_states(now_ns, sending)
+            command = self._controller.tick(now_ns, sending=sending)
+        if not sending:
             self._loop.begin_account()  # what is late now, no robot sees
-        if command is None:
+        if command is None or not sending:
             at_deadline()
             return
         self._send(command, now_ns, at_deadline)
         if self._trace is not None:
             self._trace_command(self._trace, command)
 
-    def _take_states(self, now_ns: int) -> None:
+    def _take_states(self, now_ns: int, sending: bool) -> None:
         controller = self._controller
-        for state in self._arm_states:
-            if (msg := state.newest()) is not None:
-                controller.on_joint_state(msg.name, msg.position, msg.velocity, now_ns, to_ns(msg.header.stamp))
-        for name, state in self._gripper_states:
-            if (msg := state.newest()) is not None:
-                width = self._adapter.gripper_width(name, msg.name, msg.position)
-                if width is not None:
-                    self._widths[name] = (width, now_ns)
+        for source, state in self._states:
+            if (msg := state.newest()) is None:
+                continue
+            reading = self._transport.read(source.topic, msg)
+            if source.joints:
+                stamp_ns = to_ns(msg.header.stamp)
+                controller.on_joint_state(reading.names, reading.positions, reading.velocities, now_ns, stamp_ns)
+            for name, value in self._transport.streamed(source.topic, reading).items():
+                self._widths[name] = (value, now_ns)
+                self._streamed.measured(name, value, follow=not sending)
         if (deadman := self._deadman.newest()) is not None:
             controller.on_deadman(deadman.held, now_ns, to_ns(deadman.header.stamp))
         if (msg := self._leader.newest()) is not None:
             controller.on_teleop(msg.name, msg.position, now_ns, to_ns(msg.header.stamp))
 
     def _send(self, command: Command, now_ns: int, at_deadline: AtDeadline) -> None:
-        # The only place from which anything is sent to the robot; a `Command` comes out of the limiter alone.
+        # The only place from which targets are sent to the robot; a `Command` comes out of the limiter alone.
         # As bytes: made of the message at the deadline, they are up to 0.8 ms late in one of a hundred ticks.
+        streamed = self._streamed.step(self._controller.gripper_commanded)
+        targets = Targets(command.position, command.velocity, streamed)
         sends = []
-        for arm in self._adapter.arm_commands(command.position, command.velocity):
-            if arm.topic in self._commands:
-                publisher, message = self._commands[arm.topic]
-                message.header.stamp = to_time(now_ns)
-                message.position = array("d", arm.positions)
-                message.velocity = array("d", arm.velocities)
-                sends.append(partial(publisher.handle.publish_raw, serialize_message(message)))
+        for out in self._transport.command_messages(targets):
+            publisher, message = self._commands.filled(out, now_ns)
+            sends.append(partial(publisher.handle.publish_raw, serialize_message(message)))
         at_deadline(*sends)
+        if self._ahead is not None and self._ahead.due():
+            path = self._ahead.path(command, now_ns)
+            for out in self._transport.command_messages(replace(targets, path=path, step_s=self._ahead.step_s)):
+                publisher, message = self._commands.filled(out, 0)  # stamp 0: from its arrival on
+                publisher.publish(message)
         for name, width in command.grippers.items():
-            self._grippers[name].command(self._adapter.gripper_goal(name, width))
+            if name in self._grippers:
+                before = self._told.get(name, self._widths.get(name, (width, 0))[0])
+                self._told[name] = width
+                self._grippers[name].command(self._transport.gripper_goal(name, width, before))
 
     def _trace_command(self, trace: Trace, command: Command) -> None:
         stamp_ns = self._controller.chunk_stamp_ns
@@ -286,28 +303,63 @@ class ActionNode(ManagedNode):
         return response
 
     def _request(self, mode: Mode) -> tuple[bool, str, int]:
-        leaves_fault = mode is Mode.HOLD and self._controller.mode is Mode.FAULT
-        if (mode not in (Mode.HOLD, Mode.FAULT) and not self._commands) or (leaves_fault and self._rivals):
-            remedy = "end the other node, then ask again." if self._rivals else "ask again in a second."
-            return False, f"{self._silence_reason()} Remedy: {remedy}", self._controller.mode
+        moves, leaves_fault = mode not in (Mode.HOLD, Mode.FAULT), self._controller.mode is Mode.FAULT
+        blocked = self._commands.rivals or self._robot.trouble or self._requests.under_way
+        if (moves and not self._sends) or (mode is Mode.HOLD and leaves_fault and blocked):
+            return False, f"{self._silence_reason()} Remedy: {self._silence_remedy()}", self._controller.mode
         with self._lock:
             before = self._controller.mode
             reply = self._controller.request_mode(mode, self._now_ns)
+            if mode is Mode.HOLD and reply.success and not blocked:
+                self._withheld = ""
         if reply.mode is not before:
             self.get_logger().info(f"{before.name} -> {reply.mode.name}, as asked.")
         return reply.success, reply.message, reply.mode
 
+    @property
+    def _sends(self) -> bool:
+        """Commands go out."""
+        return self._commands.open and not self._withheld and not self._streamed.missing
+
+    def _request_obstacle(self, name: str) -> str:
+        """Requests to the robot itself: not while the arm moves or is commanded to."""
+        mode, velocity = self._controller.mode, self._controller.commanded_velocity
+        if self._commands.rivals:
+            return f"{self._silence_reason()} Remedy: {self._silence_remedy()}"
+        if mode not in (Mode.HOLD, Mode.FAULT) or (velocity is not None and abs(velocity).max() > AT_REST):
+            return f"The arm is moved in {mode.name}. Remedy: ask for HOLD, then for '{name}'."
+        return ""
+
+    def _withhold(self, reason: str) -> None:
+        """Send nothing from now on, until HOLD is asked for; the command then begins at the measured joints."""
+        with self._lock:
+            self._withheld = reason
+
     def _silence_reason(self) -> str:
-        if self._rivals:
-            return f"{', '.join(sorted(self._rivals))} already commands the robot."
-        if not self._robot_found:
-            return f"No joint state yet on {', '.join(arm.state.topic for arm in self._profile.arms)}."
-        return "Looking for others that command the robot."
+        if self._commands.rivals or not self._commands.open:
+            return self._commands.reason()
+        if self._withheld:
+            return f"Nothing is sent: {self._withheld}."
+        if self._requests.under_way:
+            return f"'{self._requests.under_way}' is under way."
+        return f"{', '.join(self._streamed.missing)} not measured yet."
+
+    def _silence_remedy(self) -> str:
+        if self._commands.rivals:
+            return "end the other node, then ask again."
+        if self._robot.trouble:
+            return f"{self._robot.remedy} Then ask for HOLD."
+        if self._withheld:
+            return "ask for HOLD once the arm is where it may be held."
+        return "ask again in a second."
 
     def _watch(self) -> None:
         """Twice a second: rivals, the initial mode, grippers and diagnostics."""
-        self._look_for_rivals()
-        if self._wanted_mode is not None and self._commands and self._request(self._wanted_mode)[0]:
+        rivals = self._commands.look()
+        if rivals:
+            with self._lock:
+                self._controller.on_trouble(Cause.RIVAL, rivals)
+        if self._wanted_mode is not None and self._commands.open and self._request(self._wanted_mode)[0]:
             self._wanted_mode = None
         if time.monotonic() - self._active_s < GRACE_S:
             return
@@ -322,45 +374,14 @@ class ActionNode(ManagedNode):
             level = Level.OK if self._realtime.fifo else Level.WARN
             self._diagnostics.set("scheduling", level, self._realtime.detail or "SCHED_FIFO, memory locked.")
 
-    def _look_for_rivals(self) -> None:
-        """Two nodes on one command topic fight over the arm, and some controllers then ignore both."""
-        now_s = time.monotonic()
-        rivals = {name for arm in self._profile.arms for name in self._others_on(arm.command.topic)}
-        if rivals and not self._rivals:
-            with self._lock:
-                self._controller.on_rival(f"{', '.join(sorted(rivals))} publishes on the command topic as well")
-        self._rivals = rivals
-        assert self._diagnostics is not None
-        if rivals:
-            self._clear_since_s = now_s
-            message = f"Also commanded by {', '.join(sorted(rivals))}."
-            self._diagnostics.set("command topic", Level.ERROR, message, {"remedy": "End the other node."})
-            return
-        self._diagnostics.set("command topic", Level.OK, "Commanded by this node alone.")
-        self._robot_found = all(self.count_publishers(arm.state.topic) for arm in self._profile.arms)
-        if not self._robot_found and not self._commands:
-            self._clear_since_s = now_s
-        elif not self._commands and now_s - self._clear_since_s > DISCOVERY_S:
-            for arm in self._profile.arms:
-                message = JointState(name=[joint.name for joint in arm.joints])
-                self._commands[arm.command.topic] = (
-                    self.create_publisher(JointState, arm.command.topic, COMMAND),
-                    message,
-                )
-
-    def _others_on(self, topic: str) -> list[str]:
-        me = self.get_name(), self.get_namespace()
-        infos = self.get_publishers_info_by_topic(topic)
-        own = 1 if topic in self._commands else 0
-        names = [
-            f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in infos if (i.node_name, i.node_namespace) != me
-        ]
-        return names + [f"a second {self.get_fully_qualified_name()}"] * (len(infos) - len(names) > own)
-
     def _publish_status(self) -> None:
+        if (trouble := self._robot.look(self._commands.open)) and not self._withheld:
+            with self._lock:
+                self._controller.on_trouble(Cause.ROBOT, trouble)
+                self._withheld = trouble
         with self._lock:
             status = self._report.status(self._now_ns, self._widths, self._realtime is not None and self._realtime.fifo)
-        if not self._commands and (self._robot_found or self._rivals):
+        if not self._sends and (self._commands.robot_found or self._commands.rivals):
             status.reason = self._silence_reason()
         self._status_publisher.publish(status)
 

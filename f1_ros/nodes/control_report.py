@@ -57,7 +57,7 @@ class ControlReport:
         commanded, velocity = controller.commanded, controller.commanded_velocity
         none = np.full(len(self._profile.joints), np.nan)
         return ControlStatus(
-            header=Header(stamp=to_time(now_ns), frame_id=self._profile.name),
+            header=Header(stamp=to_time(now_ns), frame_id=self._profile.embodiment),
             mode=int(mode),
             mode_stamp=to_time(controller.mode_ns),
             mode_event=controller.mode_event,

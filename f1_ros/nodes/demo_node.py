@@ -145,7 +145,7 @@ class DemoNode(Node):
 class DemoWatcher:
     """Runs a `DemoNode` in a thread of its own, with a ROS context of its own, between `with` and its end."""
 
-    def __init__(self, recording: Recording, policy: Path, profile: str = "franka") -> None:
+    def __init__(self, recording: Recording, policy: Path, profile: str = "franka_fr3") -> None:
         """Make the node.
 
         Args:

@@ -23,7 +23,7 @@ from f1_ros.nodes.parameters import PROFILE, NodeParameter
 from f1_ros.nodes.polled import PolledSubscription
 from f1_ros.nodes.qos import SENSOR
 from f1_ros.nodes.realtime import schedule_process
-from f1_ros.robots.adapter import adapter_for
+from f1_ros.robots.choose import transport_for
 from f1_ros.robots.profile import load_profile
 from f1_ros.sim.config import load_belt_config
 from f1_ros.sim.cubes import Cube, cube_place
@@ -61,12 +61,12 @@ class ExpertNode(ManagedNode):
 
     def configure(self) -> None:
         """Load profile and kinematics."""
-        self._profile = profile = load_profile(self.value("profile"))
+        self._profile = profile = load_profile(self.value("profile"), simulated=True)
         if profile.joints != ARM_JOINTS or len(profile.grippers) != 1:
             raise ConfigError(
                 f"Profile '{profile.name}' is not of the simulated robot.", remedy="Give the Franka's profile."
             )
-        self._adapter = adapter_for(profile)
+        self._transport = transport_for(profile)
         self._expert = Expert(ArmKinematics(load_scene(load_belt_config())))
         self._leader = self.create_publisher(JointState, "teleop/joint_command", SENSOR)
 
@@ -120,8 +120,9 @@ class ExpertNode(ManagedNode):
     def _look(self) -> None:
         fingers, seen = self._fingers.newest(), self._cubes.newest()
         if fingers is not None:
-            width = self._adapter.gripper_width(self._profile.grippers[0].name, fingers.name, fingers.position)
-            self._width = self._width if width is None else width
+            gripper = self._profile.grippers[0]
+            widths = self._transport.streamed(gripper.state.topic, self._transport.read(gripper.state.topic, fingers))
+            self._width = widths.get(gripper.name, self._width)
         if seen is not None:
             self._cube, self._cube_ns = _cube(seen), to_ns(seen.header.stamp)
         elif abs(self._now_ns - self._cube_ns) > CUBE_GONE_NS:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 
 from action_msgs.msg import GoalStatus
-from control_msgs.action import GripperCommand
 from rclpy.action import ActionClient
 from rclpy.action.client import ClientGoalHandle
 from rclpy.node import Node
 from rclpy.task import Future
 
 from f1_ros.nodes.diagnostics import Diagnostics, Level
-from f1_ros.robots.adapter import GripperGoal
+from f1_ros.nodes.interfaces import fill, interface
+from f1_ros.robots.transport import GripperGoal
 
 # A hand takes about a second a goal. One that has not answered after this long is asked to drop it for a newer one.
 PATIENCE_S = 3.0
@@ -25,19 +26,19 @@ class GripperClient:
     `command` may be called from any thread and does not block; everything else happens in the node's executor.
     """
 
-    def __init__(self, node: Node, name: str, action: str, diagnostics: Diagnostics) -> None:
-        """Connect to an action server, which need not run yet.
+    def __init__(self, node: Node, name: str, actions: Mapping[str, str], diagnostics: Diagnostics) -> None:
+        """Connect to action servers, which need not run yet.
 
         Args:
             node: the node.
             name: name of the gripper, for diagnostics.
-            action: name of the action server.
+            actions: names of its actions, and their types.
             diagnostics: where the gripper's state is said.
         """
         self._part = f"gripper {name}"
-        self._action = action
+        self._types = dict(actions)
         self._diagnostics = diagnostics
-        self._client = ActionClient(node, GripperCommand, action)
+        self._clients = {action: ActionClient(node, interface(kind), action) for action, kind in actions.items()}
         self._lock = threading.Lock()
         self._wanted: GripperGoal | None = None
         self._running: ClientGoalHandle | None = None
@@ -55,18 +56,18 @@ class GripperClient:
     def step(self) -> None:
         """Send what is to be sent, and say how the gripper is; also called about once a second."""
         late = self._sent_s is not None and time.monotonic() - self._sent_s > PATIENCE_S
-        ready = self._client.server_is_ready()
+        missing = [action for action, client in self._clients.items() if not client.server_is_ready()]
         if late and self._wanted is not None and self._running is not None:
             self._running.cancel_goal_async()
             self._running, self._sent_s = None, None
-        if ready and self._sent_s is None:
+        if not missing and self._sent_s is None:
             with self._lock:
                 goal, self._wanted = self._wanted, None
             if goal is not None:
                 self._send(goal)
-        if not ready:
+        if missing:
             level = Level.WARN if self._wanted is None else Level.ERROR
-            self._diagnostics.set(self._part, level, f"No action server {self._action}.")
+            self._diagnostics.set(self._part, level, f"No action server {', '.join(missing)}.")
         elif late:
             self._diagnostics.set(self._part, Level.WARN, f"A goal has not ended within {PATIENCE_S:g} s.")
         elif self._problem:
@@ -77,14 +78,15 @@ class GripperClient:
     def close(self) -> None:
         """Disconnect; a goal that runs is left to the gripper."""
         self._node.destroy_guard_condition(self._wake)
-        self._client.destroy()
+        for client in self._clients.values():
+            client.destroy()
 
     def _send(self, goal: GripperGoal) -> None:
-        message = GripperCommand.Goal()
-        message.command.position = goal.position
-        message.command.max_effort = goal.max_effort
+        message = fill(interface(self._types[goal.action]).Goal(), goal.fields)
         self._sent_s = sent_s = time.monotonic()
-        self._client.send_goal_async(message).add_done_callback(lambda future: self._on_answer(future, sent_s))
+        self._clients[goal.action].send_goal_async(message).add_done_callback(
+            lambda future: self._on_answer(future, sent_s)
+        )
 
     def _on_answer(self, future: Future, sent_s: float) -> None:
         handle = future.result()

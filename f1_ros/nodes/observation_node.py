@@ -14,13 +14,14 @@ from typing import Any
 
 from f1_msgs.msg import Observation as ObservationMsg
 from rclpy.clock import Clock, ClockType
-from sensor_msgs.msg import CompressedImage, Image, JointState
+from sensor_msgs.msg import CompressedImage, Image
 
 from f1_ros.engine.policy import load_spec
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import ConfigError
 from f1_ros.nodes.conversions import SECOND_NS, compressed_frame, image_frame, observation_to_msg, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
+from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.lifecycle import ManagedNode, run
 from f1_ros.nodes.parameters import POLICY, PROFILE, TRACE, NodeParameter, policy_dir
 from f1_ros.nodes.polled import PolledSubscription
@@ -29,7 +30,9 @@ from f1_ros.observe.builder import ObservationBuilder
 from f1_ros.observe.frames import Frame
 from f1_ros.observe.health import HealthLimits
 from f1_ros.observe.observation import Observation
-from f1_ros.robots.profile import COMPRESSED_IMAGE, RobotProfile, load_profile
+from f1_ros.robots.choose import transport_for
+from f1_ros.robots.parts import COMPRESSED_IMAGE
+from f1_ros.robots.profile import RobotProfile, load_profile
 from f1_ros.trace import Trace
 
 HEALTH_PERIOD_S = 0.2
@@ -85,14 +88,15 @@ class ObservationNode(ManagedNode):
         self._builder: ObservationBuilder | None = None
         self._diagnostics: Diagnostics | None = None
         self._cameras: list[Any] = []
-        self._joints: dict[str, PolledSubscription[JointState]] = {}
+        self._joints: dict[str, PolledSubscription[Any]] = {}
         self._timer: Any = None
         self._active_s = 0.0
 
     def configure(self) -> None:
         """Load the profile and the policy's expectations."""
-        self._profile = load_profile(self.value("profile"))
-        self._spec = self._wanted(load_spec(policy_dir(self.value("policy"))), self._profile)
+        self._profile = profile = load_profile(self.value("profile"), simulated=self.value("use_sim_time"))
+        self._transport = transport_for(profile)
+        self._spec = self._wanted(load_spec(policy_dir(self.value("policy"))), profile)
         self._builder = self._new_builder()
         self._diagnostics = Diagnostics(self, self._profile.name)
         self._publisher = self.create_publisher(ObservationMsg, "observation", OBSERVATION)
@@ -108,8 +112,9 @@ class ObservationNode(ManagedNode):
             if self._trace is not None:
                 on_frame = partial(self._on_traced_frame, on_frame, self._trace)
             self._cameras.append(self.create_subscription(kind, topic, on_frame, SENSOR))
+        kinds = {source.topic: source.type for source in self._transport.incoming}
         for topic in builder.joint_topics:
-            self._joints[topic] = PolledSubscription(self, JointState, topic, JOINT_HISTORY)
+            self._joints[topic] = PolledSubscription(self, interface(kinds[topic]), topic, JOINT_HISTORY)
         self._active_s = time.monotonic()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(HEALTH_PERIOD_S, self._report, clock=steady)
@@ -139,9 +144,9 @@ class ObservationNode(ManagedNode):
 
     def _wanted(self, spec: PolicySpec, profile: RobotProfile) -> PolicySpec:
         """What the policy expects, with the cameras that the user chose."""
-        if spec.robot != profile.name:
+        if spec.robot != profile.embodiment:
             raise ConfigError(
-                f"Policy '{spec.name}' is for the robot '{spec.robot}', the profile is '{profile.name}'.",
+                f"Policy '{spec.name}' is for the robot '{spec.robot}', the profile's is '{profile.embodiment}'.",
                 remedy="Give a policy that was trained for this robot, or this policy's profile.",
             )
         chosen = tuple(name.strip() for name in self.value("cameras").split(",") if name.strip())
@@ -200,7 +205,7 @@ class ObservationNode(ManagedNode):
         if self._listener is not None:
             self._listener(made)
         if self._publisher.get_subscription_count() > 0:
-            self._publisher.publish(observation_to_msg(made, self._profile.name, self._now_ns()))
+            self._publisher.publish(observation_to_msg(made, self._profile.embodiment, self._now_ns()))
         return ready.stamp_ns
 
     def _take_joint_states(self, builder: ObservationBuilder) -> None:
@@ -210,7 +215,8 @@ class ObservationNode(ManagedNode):
             while (taken := subscription.take()) is not None:
                 msg, arrived_ns = taken
                 received_ns = arrived_ns + ros_minus_system_ns
-                builder.add_joint_state(topic, to_ns(msg.header.stamp), msg.name, msg.position, received_ns)
+                reading, stamp_ns = self._transport.read(topic, msg), to_ns(msg.header.stamp)
+                builder.add_joint_state(topic, stamp_ns, reading.names, reading.positions, received_ns)
 
     def _report(self) -> None:
         """Hand the builder's statuses on; Diagnostics says each change once."""

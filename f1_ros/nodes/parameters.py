@@ -89,7 +89,7 @@ def declare(node: Node, parameters: Iterable[NodeParameter]) -> None:
             ) from error
 
 
-PROFILE = NodeParameter("profile", "franka", "Robot profile: a name in config/robots, or the path of a YAML file.")
+PROFILE = NodeParameter("profile", "franka_fr3", "Robot profile: a name in config/robots, or the path of a YAML file.")
 TRACE = NodeParameter(
     "trace", "", "Folder into which the node writes when each stage of a frame took place (f1-ros bench); empty: off."
 )

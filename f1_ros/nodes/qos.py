@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Cameras, joint states, foresight: only the newest counts. A best-effort reader matches every writer."""
@@ -16,6 +16,9 @@ them (77 of 100 on one machine), reliable none. A depth of 1 still keeps only th
 
 COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """Action chunks, status: a newer one replaces the older, but the newest must arrive."""
+
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""Commands to a receiver that asks for transient local, as Genie-1's simulator does."""
 
 DIAGNOSTICS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 """/diagnostics: several parts may change at once, and each change is a message."""

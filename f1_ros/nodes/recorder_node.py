@@ -39,11 +39,14 @@ from f1_ros.engine.policy import load_spec
 from f1_ros.errors import ConfigError, DataError, F1Error
 from f1_ros.nodes.conversions import SECOND_NS, compressed_frame, image_frame, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
+from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.lifecycle import ManagedNode, leave, run
 from f1_ros.nodes.parameters import PROFILE, NodeParameter, policy_dir, refuse_instruction
 from f1_ros.nodes.polled import PolledSimClock, PolledSubscription
 from f1_ros.observe.health import HealthLimits
-from f1_ros.robots.profile import COMPRESSED_IMAGE, Camera, RobotProfile, load_profile
+from f1_ros.robots.choose import transport_for
+from f1_ros.robots.parts import COMPRESSED_IMAGE, Camera
+from f1_ros.robots.profile import RobotProfile, load_profile
 
 INTAKE_PERIOD_S = 0.02
 WATCH_PERIOD_S = 0.5
@@ -137,7 +140,8 @@ class RecorderNode(ManagedNode):
         """Load the profile and the policy's expectations; the folder must do."""
         if not self.value("dataset"):
             raise ConfigError("Parameter 'dataset' is empty.", remedy="Give the folder to record into.")
-        self._profile = load_profile(self.value("profile"))
+        self._profile = load_profile(self.value("profile"), simulated=self.value("use_sim_time"))
+        self._transport = transport_for(self._profile)
         self._recorder = self._new_recorder(self._profile)
         self._diagnostics = Diagnostics(self, self._profile.name)
         self._service = self.create_service(
@@ -209,8 +213,9 @@ class RecorderNode(ManagedNode):
     def _all_inputs(self, recorder: LiveRecorder) -> list[_Input]:
         inputs = recorder.inputs
         found = [self._camera_input(recorder, camera) for camera in inputs.cameras.values()]
+        kinds = {source.topic: interface(source.type) for source in self._transport.incoming}
         found += [
-            _Input(JointState, topic, NUMBERS_KEPT, partial(self._on_joint_state, recorder, topic))
+            _Input(kinds[topic], topic, NUMBERS_KEPT, partial(self._on_joint_state, recorder, topic))
             for topic in inputs.matched.joint_topics
         ]
         found += [
@@ -266,9 +271,10 @@ class RecorderNode(ManagedNode):
     def _on_frame(recorder: LiveRecorder, camera: str, read: Callable[[Any], Any], msg: Any, received_ns: int) -> None:
         recorder.take(camera, to_ns(msg.header.stamp), CameraFrame(camera, read(msg), received_ns))
 
-    @staticmethod
-    def _on_joint_state(recorder: LiveRecorder, topic: str, msg: JointState, received_ns: int) -> None:
-        recorder.take(topic, to_ns(msg.header.stamp), JointSample(topic, msg.name, msg.position, received_ns))
+    def _on_joint_state(self, recorder: LiveRecorder, topic: str, msg: Any, received_ns: int) -> None:
+        reading = self._transport.read(topic, msg)
+        sample = JointSample(topic, reading.names, reading.positions, received_ns)
+        recorder.take(topic, to_ns(msg.header.stamp), sample)
 
     @staticmethod
     def _on_command(recorder: LiveRecorder, topic: str, msg: JointState, received_ns: int) -> None:
@@ -276,7 +282,7 @@ class RecorderNode(ManagedNode):
 
     def _on_status(self, recorder: LiveRecorder, msg: ControlStatus, received_ns: int) -> None:
         known = 0 < len(msg.recent_modes) == len(msg.recent_mode_stamps) and set(msg.recent_modes) <= set(Mode)
-        if msg.header.frame_id == self._profile.name and known:
+        if msg.header.frame_id == self._profile.embodiment and known:
             recorder.take(STATUS, to_ns(msg.header.stamp), control_sample(msg))
 
     @staticmethod

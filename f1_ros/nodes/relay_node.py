@@ -152,7 +152,7 @@ class RelayNode(ManagedNode):
 def _refuse(text: str) -> str | None:
     """Say why the parameter `alter` is refused, or None; the links' names are those of the Franka's profile."""
     try:
-        parse(text, links(load_profile("franka")))
+        parse(text, links(load_profile("franka_fr3")))
     except ConfigError as error:
         return str(error)
     return None

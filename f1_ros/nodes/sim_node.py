@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from franka_msgs.action import ErrorRecovery
-from franka_msgs.msg import FrankaRobotState
 from nav_msgs.msg import Odometry
 from rclpy.action import ActionServer
 from rclpy.action.server import ServerGoalHandle
@@ -29,6 +27,7 @@ from sensor_msgs.msg import Image, JointState
 from f1_ros.errors import ConfigError
 from f1_ros.nodes.conversions import image_to_msg, to_ns, to_time
 from f1_ros.nodes.diagnostics import Diagnostics, Level
+from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.lifecycle import ManagedNode, run
 from f1_ros.nodes.parameters import PROFILE, NodeParameter
 from f1_ros.nodes.polled import PolledSubscription
@@ -36,7 +35,8 @@ from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.nodes.sim_gripper import SimGripper
 from f1_ros.nodes.sim_loop import LOOP_PARAMETERS, TICK_HZ, SimLoop
 from f1_ros.nodes.sim_view import View, open_view
-from f1_ros.robots.profile import IMAGE, RobotProfile, load_profile
+from f1_ros.robots.parts import IMAGE
+from f1_ros.robots.profile import RobotProfile, load_profile
 from f1_ros.sim.camera import Renderer, Snapshot
 from f1_ros.sim.config import load_belt_config
 from f1_ros.sim.gripper import gripper_reading
@@ -45,6 +45,7 @@ from f1_ros.sim.reflex import Reflex, RobotMode
 from f1_ros.sim.scene import ARM_JOINTS
 from f1_ros.sim.world import BeltWorld
 
+ROBOT_STATE, ERROR_RECOVERY = "franka_msgs/msg/FrankaRobotState", "franka_msgs/action/ErrorRecovery"
 ROBOT_STATE_TOPIC = "/franka_robot_state_broadcaster/robot_state"
 ROBOT_STATE_HZ = 20.0
 RECOVERY_ACTION = "/action_server/error_recovery"
@@ -77,7 +78,7 @@ class SimNode(ManagedNode):
 
     def configure(self) -> None:
         """Build the world."""
-        self._profile = profile = load_profile(self.value("profile"))
+        self._profile = profile = load_profile(self.value("profile"), simulated=True)
         self._check(profile)
         config = load_belt_config(Path(self.value("config")) if self.value("config") else None)
         self._world = BeltWorld(config, stream=self.value("cubes"))
@@ -90,7 +91,8 @@ class SimNode(ManagedNode):
         self._cameras = {c.name: self.create_publisher(Image, c.topic, SENSOR) for c in profile.cameras}
         self._cube = self.create_publisher(Odometry, "/f1_sim/cube", SENSOR)
         self._counts = self.create_publisher(DiagnosticStatus, "/f1_sim/counts", COMMAND)
-        self._modes = self.create_publisher(FrankaRobotState, ROBOT_STATE_TOPIC, COMMAND)
+        self._robot_state, self._error_recovery = interface(ROBOT_STATE), interface(ERROR_RECOVERY)
+        self._modes = self.create_publisher(self._robot_state, ROBOT_STATE_TOPIC, COMMAND)
         self._diagnostics = Diagnostics(self, profile.name)
         if self.value("view"):
             self._view = open_view(self._world.scene)
@@ -114,7 +116,7 @@ class SimNode(ManagedNode):
             real_time_factor=self.value("real_time_factor"),
             realtime_priority=self.value("realtime_priority"),
         )
-        self._recovery = ActionServer(self, ErrorRecovery, RECOVERY_ACTION, execute_callback=self._recover)
+        self._recovery = ActionServer(self, self._error_recovery, RECOVERY_ACTION, self._recover)
         self._loop.start()
         self.get_logger().info(f"Simulating '{profile.name}' at a belt of {world.belt_speed:g} m/s.")
 
@@ -216,7 +218,7 @@ class SimNode(ManagedNode):
             self._reflex.command(target, to_ns(message.header.stamp), self._built().joint_positions)
 
     def _publish_mode(self, stamp: Any) -> None:
-        state = FrankaRobotState(robot_mode=int(self._reflex.mode))
+        state = self._robot_state(robot_mode=int(self._reflex.mode))
         state.header.stamp = stamp
         flag = self._reflex.mode is RobotMode.REFLEX
         state.current_errors.joint_motion_generator_velocity_discontinuity = flag
@@ -279,11 +281,11 @@ class SimNode(ManagedNode):
         if self._loop is not None:
             self._loop.report(self._diagnostics)
 
-    def _recover(self, goal: ServerGoalHandle) -> ErrorRecovery.Result:
+    def _recover(self, goal: ServerGoalHandle) -> Any:
         with self._reflex_lock:
             self._reflex.recover(self._built().joint_positions)
         goal.succeed()
-        return ErrorRecovery.Result()
+        return self._error_recovery.Result()
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -22,7 +22,8 @@ from f1_ros.nodes.polled import PolledSubscription
 from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.nodes.realtime import schedule_process
 from f1_ros.nodes.sim_gripper import SimGripper
-from f1_ros.robots.profile import IMAGE, load_profile
+from f1_ros.robots.parts import IMAGE
+from f1_ros.robots.profile import load_profile
 
 PICTURES = 4
 """Different pictures of each camera, shown in turn: one that repeats itself would count as frozen."""

@@ -33,7 +33,8 @@ from f1_ros.observe.synchroniser import FrameSet
 
 if TYPE_CHECKING:
     from f1_ros.engine.protocol import PolicySpec
-    from f1_ros.robots.profile import Camera, RobotProfile
+    from f1_ros.robots.parts import Camera
+    from f1_ros.robots.profile import RobotProfile
 
 
 @dataclass(frozen=True)

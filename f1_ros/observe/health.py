@@ -22,7 +22,7 @@ from f1_ros.observe.joint_state import JointSource
 from f1_ros.observe.order import Order
 
 if TYPE_CHECKING:
-    from f1_ros.robots.profile import Camera
+    from f1_ros.robots.parts import Camera
 
 SECOND_NS = 1_000_000_000
 MS = 1e-6

@@ -23,7 +23,7 @@ from f1_ros.observe.joint_state import JointSource, JointStateBuffer
 from f1_ros.observe.synchroniser import Added, FrameSet, FrameSynchroniser
 
 if TYPE_CHECKING:
-    from f1_ros.robots.profile import Camera
+    from f1_ros.robots.parts import Camera
 
 
 class MatchedStreams:

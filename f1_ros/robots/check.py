@@ -4,37 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 
 from f1_ros.control.kinematics import Chain
 from f1_ros.control.workspace import ArmWorkspace, Workspace
-from f1_ros.robots.profile import Arm, Camera, Gripper, Joint, Kinematics, RobotProfile
+from f1_ros.robots.check_topics import topic_problems
+from f1_ros.robots.files import matches
+from f1_ros.robots.parts import Arm, Camera, Gripper, Joint, Kinematics
+from f1_ros.robots.problem import Problem, check_ros_name, repeated
+from f1_ros.robots.profile import RobotProfile
 
-# ROS 2 names: absolute, tokens of letters, digits and underscores that do not start with a digit.
-_ROS_NAME = re.compile(r"^(/[A-Za-z_][A-Za-z0-9_]*)+$")
 _WIDEST_GRIPPER_M = 1.0
 _LONGEST_SLIDE_M = 3.0
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        key: dotted key in the profile, such as `arms[0].joints[3].upper`.
-        problem: what is wrong with it.
-        remedy: what to do about it.
-        is_open: the value is missing because no source gives it.
-    """
-
-    key: str
-    problem: str
-    remedy: str
-    is_open: bool = False
 
 
 def find_problems(profile: RobotProfile) -> list[Problem]:
@@ -47,37 +30,42 @@ def find_problems(profile: RobotProfile) -> list[Problem]:
         *_layout(profile, "state_names", profile.state_names),
         *_layout(profile, "action_names", profile.action_names),
         *_numbers(profile),
+        *_fixed(profile),
+        *topic_problems(profile),
     ]
     return found + list(_open(profile))
 
 
 def _names(profile: RobotProfile) -> Iterator[Problem]:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", profile.name):
-        yield Problem("name", f"'{profile.name}' is not a plain name", "Use lower-case letters, digits and _.")
+    for key in ("name", "embodiment"):
+        name = getattr(profile, key)
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            yield Problem(key, f"'{name}' is not a plain name", "Use lower-case letters, digits and _.")
     if not profile.arms:
         yield Problem("arms", "there is no arm", "Give at least one arm with its joints.")
     kinds = {
         "arms": [arm.name for arm in profile.arms],
         "cameras": [camera.name for camera in profile.cameras],
-        "joints and grippers": [*profile.joints, *(g.name for g in profile.grippers)],
-        "command topics": [arm.command.topic for arm in profile.arms],
-        "gripper actions": [gripper.command.action for gripper in profile.grippers],
+        "joints and grippers": [
+            *profile.joints,
+            *(g.name for g in profile.grippers),
+            *(joint.name for joint in profile.fixed),
+        ],
+        "gripper actions": [g.command.action for g in profile.grippers if not g.command.streamed],
         "camera topics": [camera.topic for camera in profile.cameras],
     }
     for kind, names in kinds.items():
-        for name in _repeated(names):
+        for name in repeated(names):
             yield Problem(kind, f"'{name}' is given twice", "Give every one its own name.")
 
 
 def _arm(arm: Arm, key: str, profile: RobotProfile) -> Iterator[Problem]:
     if not arm.joints:
         yield Problem(f"{key}.joints", "there is no joint", "Give the joints in the order of the command message.")
-    yield from _ros_name(f"{key}.state.topic", arm.state.topic)
-    yield from _ros_name(f"{key}.command.topic", arm.command.topic)
     for name, rate in (("state", arm.state.rate_hz), ("command", arm.command.rate_hz)):
         if rate < 0.0:
             yield Problem(f"{key}.{name}.rate_hz", f"{rate} Hz is negative", "Give 0 where it is not periodic.")
-    if len(arm.ready) != len(arm.joints):
+    if len(arm.ready) not in (0, len(arm.joints)):
         yield Problem(
             f"{key}.ready", f"has {len(arm.ready)} values for {len(arm.joints)} joints", "Give one for each joint."
         )
@@ -121,6 +109,9 @@ def _kinematics(arm: Arm, kinematics: Kinematics, key: str) -> Iterator[Problem]
 def _workspace(arm: Arm, box: Workspace, key: str) -> Iterator[Problem]:
     if arm.kinematics is None:
         yield Problem(f"{key}.workspace", "needs the arm's chain", "Describe it under 'kinematics', as its URDF does.")
+        return
+    if not arm.ready:
+        yield Problem(f"{key}.workspace", "needs a pose inside it", "Give 'ready', a pose to start work from.")
         return
     if list(_kinematics(arm, arm.kinematics, key)) or len(arm.ready) != len(arm.joints):
         return  # reported already
@@ -182,8 +173,6 @@ def _gripper(gripper: Gripper, key: str) -> Iterator[Problem]:
         yield Problem(f"{key}.command.max_effort", "is negative", "Give 0 to leave it to the gripper, or newtons.")
     if not gripper.state.joints:
         yield Problem(f"{key}.state.joints", "there is no joint", "Name the joints whose sum gives the opening.")
-    yield from _ros_name(f"{key}.state.topic", gripper.state.topic)
-    yield from _ros_name(f"{key}.command.action", gripper.command.action)
     for part, low, high in (
         ("state", gripper.state.closed, gripper.state.open),
         ("command", gripper.command.closed, gripper.command.open),
@@ -193,7 +182,7 @@ def _gripper(gripper: Gripper, key: str) -> Iterator[Problem]:
 
 
 def _camera(camera: Camera, key: str) -> Iterator[Problem]:
-    yield from _ros_name(f"{key}.topic", camera.topic)
+    yield from check_ros_name(f"{key}.topic", camera.topic)
     compressed = camera.topic.endswith("/compressed")
     if compressed != camera.type.endswith("CompressedImage"):
         yield Problem(
@@ -211,12 +200,36 @@ def _camera(camera: Camera, key: str) -> Iterator[Problem]:
         )
 
 
+def _fixed(profile: RobotProfile) -> Iterator[Problem]:
+    for i, joint in enumerate(profile.fixed):
+        if not joint.lower <= joint.value <= joint.upper:
+            yield Problem(
+                f"fixed[{i}].value",
+                f"{joint.value:g} is outside the limits {joint.lower:g} .. {joint.upper:g} of {joint.name}",
+                f"Give a position inside the limits, in {joint.unit}.",
+            )
+    if (body := profile.body) is None:
+        return
+    if not 0.0 <= body.lower < body.upper <= _LONGEST_SLIDE_M:
+        yield Problem(
+            "body", f"limits are crossed: {body.lower:g} .. {body.upper:g} m", "Give 0 <= lower < upper, in m."
+        )
+    elif body.height is not None and not body.lower <= body.height <= body.upper:
+        yield Problem(
+            "body.height",
+            f"{body.height:g} m is outside {body.lower:g} .. {body.upper:g} m",
+            "Give a height inside, or null to keep the lift where it is found.",
+        )
+    if not 0.0 < body.speed <= 0.5:
+        yield Problem("body.speed", f"{body.speed:g} m/s is not in (0, 0.5]", "Give a slow speed, such as 0.02.")
+
+
 def _layout(profile: RobotProfile, key: str, layout: tuple[str, ...]) -> Iterator[Problem]:
     known = [*profile.joints, *(gripper.name for gripper in profile.grippers)]
     for i, name in enumerate(layout):
         if name not in known:
             yield Problem(f"{key}[{i}]", f"'{name}' is no joint or gripper", f"Choose from {', '.join(known)}.")
-    for name in _repeated(layout):
+    for name in repeated(layout):
         yield Problem(key, f"'{name}' is given twice", "Name each joint and gripper once.")
     for name in known:
         if name not in layout:
@@ -245,6 +258,12 @@ def _numbers(profile: RobotProfile) -> Iterator[Problem]:
             yield Problem(key, f"{value:g} is out of range", f"Give {low:g} .. {high:g} {unit}.")
     if profile.splice_speed and not 1.0 < profile.splice_speed <= 100.0:
         yield Problem("splice_speed", f"{profile.splice_speed:g} is out of range", "Give 0, or a factor of up to 100.")
+    if profile.refused_beyond is not None and not profile.lead < profile.refused_beyond:
+        yield Problem(
+            "max_tracking_error",
+            f"lets commands lead by {profile.lead:.3g} rad, the robot refuses {profile.refused_beyond:g} rad",
+            "Lower max_tracking_error below refused_beyond.",
+        )
     for i, arm in enumerate(profile.arms):
         if arm.state.rate_hz > 0.0 and profile.timeouts.joint_state * arm.state.rate_hz < 2.0:
             yield Problem(
@@ -255,38 +274,44 @@ def _numbers(profile: RobotProfile) -> Iterator[Problem]:
 
 
 def _open(profile: RobotProfile) -> Iterator[Problem]:
-    values = {
+    values: dict[str, object] = {
         f"arms[{a}].joints[{j}].{name}": getattr(joint, name)
         for a, arm in enumerate(profile.arms)
         for j, joint in enumerate(arm.joints)
         for name in ("lower", "upper", "velocity", "acceleration", "jerk")
-    } | {
-        f"grippers[{g}].{part}.{end}": getattr(getattr(gripper, part), end)
-        for g, gripper in enumerate(profile.grippers)
-        for part in ("state", "command")
-        for end in ("closed", "open")
     }
+    for g, gripper in enumerate(profile.grippers):
+        for part, holder in (("", gripper), ("state.", gripper.state), ("command.", gripper.command)):
+            for end in ("closed", "open"):
+                values[f"grippers[{g}].{part}{end}"] = getattr(holder, end)
+    values |= {f"fixed[{i}].value": joint.value for i, joint in enumerate(profile.fixed)}
+    values |= {f"cameras[{i}].sizes": [list(size) for size in c.sizes] for i, c in enumerate(profile.cameras)}
+    values["silence"] = profile.silence
+    reasons = {
+        key: reason for pattern, reason in reversed(profile.open.items()) for key in values if matches(pattern, key)
+    }
+    for pattern in profile.open:
+        if not any(matches(pattern, key) for key in values):
+            yield Problem(
+                f"open.{pattern}",
+                "is not a key that can be open",
+                "Name a limit, an end of a gripper, a fixed joint's value, a camera's sizes or silence.",
+            )
     for key, value in values.items():
-        if value is None and key not in profile.open:
-            yield Problem(key, "has no value", "Give it, or name the key under 'open' with the reason.", is_open=True)
-    for key, reason in profile.open.items():
-        if key not in values:
-            yield Problem(f"open.{key}", "is not a key that can be open", "Name a limit or a gripper's closed or open.")
-        elif values[key] is None:
-            yield Problem(key, f"is open: {reason}", "Find the value, write it, and take it off 'open'.", is_open=True)
-        else:
+        if value is None and (key not in reasons or profile.simulated is not None):
+            remedy = "Give it, or name the key under 'open' with the reason."
+            if profile.simulated is not None:
+                remedy = "Give it in the profile, or for the simulation alone in the folder 'sim' beside it."
+            yield Problem(key, "has no value", remedy, is_open=True)
+        elif value is None:
+            yield Problem(
+                key, f"is open: {reasons[key]}", "Find the value, write it, and take it off 'open'.", is_open=True
+            )
+        elif key in reasons and profile.simulated is None:
+            shown = f"{value:g}" if isinstance(value, float) else value
             yield Problem(
                 key,
-                f"is {values[key]:g} but unconfirmed: {reason}",
+                f"is {shown} but unconfirmed: {reasons[key]}",
                 "Confirm it, then take it off 'open'.",
                 is_open=True,
             )
-
-
-def _ros_name(key: str, name: str) -> Iterator[Problem]:
-    if not _ROS_NAME.fullmatch(name):
-        yield Problem(key, f"'{name}' is not an absolute ROS name", "Write /name/of/it, without ~ or spaces.")
-
-
-def _repeated(names: Iterable[str]) -> list[str]:
-    return [name for name, count in Counter(names).items() if count > 1]

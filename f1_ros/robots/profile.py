@@ -1,12 +1,13 @@
 """The robot profile: everything that f1_ros must know of a robot, in one YAML file (`config/robots/*.yaml`).
 
-    profile = load_profile("franka")            a name in config/robots, or the path of a file
+    profile = load_profile("franka_fr3")        a name in config/robots, or the path of a file
     profile.limits                              JointLimits of all arms, in the order of profile.joints
     profile.action_names                        columns of an action: arm joints and grippers, in the policy's order
 
-The dataclasses below are the schema (types, keys, defaults); `f1_ros.robots.check` judges what they mean together.
-Units: rad, m, s, Hz. A value that no source gives is `null`, and `open` names its key with the reason: such a profile
-can be checked, but not run, until someone has measured the value.
+`RobotProfile` and its parts (`f1_ros.robots.parts`) are the schema: types, keys, defaults; `f1_ros.robots.check` judges
+what they mean together, `f1_ros.robots.files` reads them. A value that no source gives is `null`, and `open` names its
+key with the reason: such a profile can be checked, and run in a simulation that gives the value, but not on a robot,
+until someone has measured it.
 """
 
 from __future__ import annotations
@@ -15,213 +16,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from f1_ros.config import load_yaml
-from f1_ros.control.kinematics import Chain, Frame, JointFrame
 from f1_ros.control.limits import JointLimits
-from f1_ros.control.workspace import ArmWorkspace, Workspace
+from f1_ros.control.workspace import ArmWorkspace
 from f1_ros.errors import ProfileError
-from f1_ros.paths import share_dir
+from f1_ros.robots.parts import (
+    JOINT_STATE,
+    Arm,
+    Arx,
+    Body,
+    Camera,
+    FixedJoint,
+    Franka,
+    Gripper,
+    Rates,
+    Teleop,
+    Timeouts,
+)
 
-JOINT_STATE = "sensor_msgs/msg/JointState"
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+JOINT_COMMAND = "joint_command"
+"""Topic, in the nodes' namespace, on which joint targets can be read where the robot's own messages are others."""
 HELD_BACK_AT = 0.9
 """The limiter holds a command back at this part of `max_tracking_error`; the rest is for noise before it is a fault."""
-
-GRIPPER_COMMAND = "control_msgs/action/GripperCommand"
-
-
-@dataclass(frozen=True)
-class Joint:
-    """One joint: its name in ROS messages and its limits in `unit`, unit/s, unit/s^2 and unit/s^3."""
-
-    name: str
-    lower: float | None
-    upper: float | None
-    velocity: float | None
-    acceleration: float | None
-    jerk: float | None
-    unit: str = "rad"
-
-
-@dataclass(frozen=True)
-class JointTopic:
-    """A topic that carries joints by name.
-
-    Attributes:
-        topic: absolute name.
-        type: message type.
-        rate_hz: rate that is expected of it; 0 if it is not periodic.
-    """
-
-    topic: str
-    type: Literal["sensor_msgs/msg/JointState"]
-    rate_hz: float = 0.0
-
-
-@dataclass(frozen=True)
-class Kinematics:
-    """An arm's chain from its base to its tool, as its URDF describes it.
-
-    Attributes:
-        joints: one for each joint of the arm, in the same order.
-        tool: where the tool (the point between the fingertips) is in the last joint's frame.
-    """
-
-    joints: tuple[JointFrame, ...]
-    tool: Frame = field(default_factory=Frame)
-
-
-@dataclass(frozen=True)
-class Arm:
-    """Joints that share a state topic and a command topic.
-
-    Attributes:
-        name: name of the arm.
-        joints: in the order of the command message.
-        state: where the measured positions come from.
-        command: where target positions go to.
-        ready: pose to start work from, one value for each joint, rad.
-        kinematics: the arm's chain; what is Cartesian (teleoperation by a twist, a workspace) needs it.
-        workspace: box in the arm's base frame that the tool must not leave.
-    """
-
-    name: str
-    joints: tuple[Joint, ...]
-    state: JointTopic
-    command: JointTopic
-    ready: tuple[float, ...]
-    kinematics: Kinematics | None = None
-    workspace: Workspace | None = None
-
-    @property
-    def chain(self) -> Chain | None:
-        """The arm's kinematic chain; None where the profile does not describe it."""
-        return None if self.kinematics is None else Chain(self.kinematics.joints, self.kinematics.tool)
-
-
-@dataclass(frozen=True)
-class GripperState:
-    """Where a gripper's opening is read: `closed` and `open` are the sums of `joints` at the ends of its width."""
-
-    topic: str
-    type: Literal["sensor_msgs/msg/JointState"]
-    joints: tuple[str, ...]
-    closed: float | None
-    open: float | None
-    rate_hz: float = 0.0
-
-
-@dataclass(frozen=True)
-class GripperCommandPath:
-    """Where a gripper's commands go: `closed` and `open` are the command values at the ends of its width.
-
-    Attributes:
-        action: name of the action server.
-        type: action type.
-        closed: command value at the width `closed`.
-        open: command value at the width `open`.
-        max_effort: largest effort, N; 0 leaves it to the gripper.
-    """
-
-    action: str
-    type: Literal["control_msgs/action/GripperCommand"]
-    closed: float | None
-    open: float | None
-    max_effort: float = 0.0
-
-
-@dataclass(frozen=True)
-class Gripper:
-    """A gripper, which f1_ros knows by its opening width.
-
-    Attributes:
-        name: its name in the state and action layouts.
-        closed: width when closed, m.
-        open: width when fully open, m.
-        state: where its opening is read.
-        command: where its commands go.
-        hysteresis: a new width is sent once it differs by more than this from the last one sent, m.
-        min_interval_s: least time between two commands, s: grippers queue what is streamed to them.
-        unit: unit of the widths; must be m.
-    """
-
-    name: str
-    closed: float
-    open: float
-    state: GripperState
-    command: GripperCommandPath
-    hysteresis: float
-    min_interval_s: float
-    unit: str = "m"
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A camera.
-
-    Attributes:
-        name: its name in policies.
-        topic: absolute name of its image topic.
-        type: message type.
-        sizes: (width, height) pairs that are accepted, px.
-        rate_hz: frame rate that it is set to, Hz.
-        min_rate_hz: below this rate it is reported as slow, Hz.
-    """
-
-    name: str
-    topic: str
-    type: Literal["sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"]
-    sizes: tuple[tuple[int, int], ...]
-    rate_hz: float
-    min_rate_hz: float
-
-    def accepts(self, width: int, height: int) -> bool:
-        """Whether a frame has one of the expected sizes, px."""
-        return (width, height) in self.sizes
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """Silence after which a source counts as lost, s. A lost joint state, teleop or policy in use means FAULT."""
-
-    joint_state: float
-    gripper_state: float
-    policy: float
-    teleop: float
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Rates of what f1_ros sends, Hz."""
-
-    control: float
-    status: float
-
-
-@dataclass(frozen=True)
-class Teleop:
-    """How a teleoperation device takes over from where the arm is, and what lets it move the arm.
-
-    Attributes:
-        aligned_within: the device counts as aligned once every joint is this close to it, rad.
-        hand_over: what happens until then: `approach` moves the arm to it slowly; `wait` holds the arm until the person
-            has brought the device to the arm.
-        approach_velocity: fraction of the velocity limit used by `approach`, in (0, 1].
-        approach_acceleration: fraction of the acceleration limit used by `approach`, in (0, 1].
-        deadman: the device has a deadman: without its messages the arm does not follow it. A deadman that has been
-            heard of counts in any case.
-        override_motion: while POLICY is in force, moving the device by more than this takes over, rad; 0: never.
-        override_deadman: while POLICY is in force, pressing the deadman takes over.
-    """
-
-    aligned_within: float = 0.05
-    hand_over: Literal["approach", "wait"] = "approach"
-    approach_velocity: float = 0.2
-    approach_acceleration: float = 0.3
-    deadman: bool = False
-    override_motion: float = 0.0
-    override_deadman: bool = False
 
 
 @dataclass(frozen=True)
@@ -229,17 +44,21 @@ class RobotProfile:
     """A robot. Made by `load_profile`, which also checks what one dataclass cannot see.
 
     Attributes:
-        name: name of the profile; action chunks carry it.
+        name: name of the profile.
+        embodiment: what policies call this robot: their `robot`, which action chunks and datasets carry. Profiles of
+            robots that take the same actions share it. A file that does not give it means the name.
         description: one line for people.
         arms: joint groups, each with its topics.
         grippers: grippers.
         cameras: cameras.
-        state_names: order of the state vector: joints (rad) and grippers (m of opening width).
+        state_names: order of the state vector: joints (rad) and grippers (m of opening width). A file need not give it:
+            arm after arm, the joints and then the grippers of each.
         action_names: order of an action, likewise.
         rates: rates of what f1_ros sends.
         timeouts: silence after which a source counts as lost.
         match_tolerance_s: largest distance between the stamps of frames that belong together, s.
         safe_action: what FAULT does: `hold` brakes within the limits, then keeps commanding that position.
+        silence: what the robot does when commands stop coming: it keeps the last target, or stops by itself.
         max_tracking_error: largest distance between command and measurement before FAULT, rad; commands are held back
             before it.
         scale: factor on velocity, acceleration and jerk limits, in (0, 1]; below 1 for a first bring-up.
@@ -247,10 +66,19 @@ class RobotProfile:
         splice_speed: how many times as fast as the policy's chunks a joint may be while one chunk leads into the next;
             0: no limit but the arm's own. Smooth by default; where the scene moves, quick is worth more.
         teleop: how a teleoperation device takes over.
-        open: key -> why no source gives its value and how to find it.
+        refused_beyond: the robot refuses targets further than this from its measured joints, rad; null: it does not.
+        fixed: joints that f1_ros does not move, and where they must be.
+        body: lift and base of an ARX LIFT.
+        franka: modes, error recovery and controllers of a Franka.
+        arx: what ARX's nodes do on request.
+        open: key -> why no source gives its value, or why it is unconfirmed, and how to find it; `[*]` in a key stands
+            for every index, `*` for every name.
+        simulated: of a profile that was loaded for a simulation: keys whose values are good for nothing else. None: for
+            a robot. No key of a file.
     """
 
     name: str
+    embodiment: str
     description: str
     arms: tuple[Arm, ...]
     grippers: tuple[Gripper, ...]
@@ -259,14 +87,21 @@ class RobotProfile:
     action_names: tuple[str, ...]
     rates: Rates
     timeouts: Timeouts
-    match_tolerance_s: float
     safe_action: Literal["hold"]
     max_tracking_error: float
+    silence: Literal["keeps_target", "stops"] | None = None
+    match_tolerance_s: float = 0.02
     scale: float = 1.0
     position_margin: float = 0.0
     splice_speed: float = 1.06
     teleop: Teleop = field(default_factory=Teleop)
+    refused_beyond: float | None = None
+    fixed: tuple[FixedJoint, ...] = ()
+    body: Body | None = None
+    franka: Franka | None = None
+    arx: Arx | None = None
     open: dict[str, str] = field(default_factory=dict)
+    simulated: tuple[str, ...] | None = None
 
     @property
     def joints(self) -> tuple[str, ...]:
@@ -275,7 +110,7 @@ class RobotProfile:
 
     @property
     def ready(self) -> tuple[float, ...]:
-        """Pose to start work from, in the order of `joints`, rad."""
+        """Pose to start work from, in the order of `joints`, rad; shorter where an arm has none."""
         return tuple(value for arm in self.arms for value in arm.ready)
 
     @property
@@ -297,6 +132,20 @@ class RobotProfile:
             acceleration=column("acceleration", self.scale),
             jerk=column("jerk", self.scale),
         )
+
+    @property
+    def command_topics(self) -> dict[str, tuple[str, ...]]:
+        """Topics of JointState that show what the arms are commanded, with their joints; for who records or watches.
+
+        Where a robot takes other messages, the action node says the same on `JOINT_COMMAND`.
+        """
+        if any(arm.command.type != JOINT_STATE for arm in self.arms):
+            return {JOINT_COMMAND: self.joints}
+        found: dict[str, tuple[str, ...]] = {}
+        for arm in self.arms:
+            joints = tuple(joint.name for joint in arm.joints)
+            found[arm.command.topic] = found.get(arm.command.topic, ()) + joints
+        return found
 
     @property
     def lead(self) -> float:
@@ -338,38 +187,22 @@ class RobotProfile:
         )
 
 
-def profile_path(name_or_path: str | Path) -> Path:
-    """Path of a profile: `franka` is `config/robots/franka.yaml`; anything with a folder or a suffix is a path.
-
-    Raises:
-        ProfileError: if no profile has that name.
-    """
-    path = Path(name_or_path)
-    if path.suffix or len(path.parts) > 1:
-        return path
-    folder = share_dir() / "config" / "robots"
-    path = folder / f"{name_or_path}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
-        raise ProfileError(
-            f"There is no robot profile '{name_or_path}'.", remedy=f"Give a name ({known}) or the path of a file."
-        )
-    return path
-
-
-def load_profile(name_or_path: str | Path) -> RobotProfile:
+def load_profile(name_or_path: str | Path, *, simulated: bool = False) -> RobotProfile:
     """Load and check a profile.
 
     Args:
         name_or_path: a name in `config/robots`, or the path of a YAML file.
+        simulated: the robot is a simulation: its open values are taken from the file of the same name in the folder
+            `sim` beside the profile, and the profile says which.
 
     Raises:
         ProfileError: naming file, key and remedy, if anything in it is wrong, inconsistent or still open.
     """
-    from f1_ros.robots.check import find_problems  # it needs the dataclasses above
+    from f1_ros.robots.check import find_problems  # they need the dataclass above
+    from f1_ros.robots.files import profile_path, read_profile
 
     path = profile_path(name_or_path)
-    profile = load_yaml(path, RobotProfile, ProfileError)
+    profile = read_profile(path, simulated=simulated)
     problems = find_problems(profile)
     if problems:
         first = problems[0]

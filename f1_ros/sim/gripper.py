@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from f1_ros.robots.profile import Gripper
+from f1_ros.robots.parts import Gripper
 
 
 def gripper_reading(gripper: Gripper, width: float) -> float:

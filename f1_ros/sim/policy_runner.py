@@ -5,7 +5,7 @@ sooner. From there on the live system's own `Controller` (timeline, splice, limi
 the world's 100 Hz, with the profile of the real robot. A policy that was trained for it plans from what the arm will
 have done by then: the steps of the running chunk that are due during the delay.
 
-    runner = PolicyRunner(world, engine, load_profile("franka"), delay_s=0.15, replan_steps=3)
+    runner = PolicyRunner(world, engine, load_profile("franka_fr3"), delay_s=0.15, replan_steps=3)
     world.reset(seed)
     runner.begin(seed)
     for _ in range(60):
@@ -79,10 +79,10 @@ class PolicyRunner:
         on_result: Callable[[Observation, InferenceResult], None] | None = None,
     ) -> None:
         spec = engine.spec
-        if spec.robot != profile.name or round(spec.step_s * 1e9) != STEP_NS:
+        if spec.robot != profile.embodiment or round(spec.step_s * 1e9) != STEP_NS:
             raise ConfigError(
                 f"Policy '{spec.name}' is for robot '{spec.robot}' with steps of {spec.step_s} s; the simulated world "
-                f"has '{profile.name}' and 0.05 s.",
+                f"has '{profile.embodiment}' and 0.05 s.",
                 remedy="Evaluate a policy that was trained in this world.",
             )
         if spec.state_names != world.state_names:

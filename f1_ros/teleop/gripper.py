@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from f1_ros.robots.profile import Gripper
+from f1_ros.robots.parts import Gripper
 from f1_ros.teleop.inputs import GripperPress
 
 

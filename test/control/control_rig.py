@@ -6,12 +6,13 @@ import numpy as np
 
 from f1_ros.control.arbiter import Mode, ModeReply
 from f1_ros.control.chunk import ActionChunk
-from f1_ros.control.controller import Command, Controller
+from f1_ros.control.command import Command
+from f1_ros.control.controller import Controller
 from f1_ros.robots.profile import RobotProfile, load_profile
 
 MS = 1_000_000
 PERIOD_NS = 10 * MS
-PROFILE = replace(load_profile("franka"), position_margin=0.0)
+PROFILE = replace(load_profile("franka_fr3"), position_margin=0.0)
 READY = np.array(PROFILE.ready)
 
 

@@ -6,7 +6,7 @@ from f1_ros.control.gripper import GripperGate
 from f1_ros.robots.profile import load_profile
 
 SECOND = 1_000_000_000
-GRIPPER = replace(load_profile("franka").grippers[0], hysteresis=0.01, min_interval_s=0.3)
+GRIPPER = replace(load_profile("franka_fr3").grippers[0], hysteresis=0.01, min_interval_s=0.3)
 
 
 def sent(*targets: float, every_s: float = 1.0) -> list[float]:

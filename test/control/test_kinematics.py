@@ -10,7 +10,7 @@ from f1_ros.robots.profile import load_profile
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.scene import load_scene
 
-FRANKA = load_profile("franka")
+FRANKA = load_profile("franka_fr3")
 
 
 def franka() -> Chain:

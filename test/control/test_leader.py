@@ -8,7 +8,7 @@ from f1_ros.control.leader import LeaderFollower
 from f1_ros.control.limits import Limiter
 from f1_ros.robots.profile import load_profile
 
-PROFILE = load_profile("franka")
+PROFILE = load_profile("franka_fr3")
 READY = np.array(PROFILE.ready)
 TICK_NS = 10_000_000
 

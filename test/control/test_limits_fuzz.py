@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from f1_ros.control.arbiter import Mode
-from f1_ros.control.controller import Command
+from f1_ros.control.command import Command
 
 
 def load_bench() -> ModuleType:

@@ -26,7 +26,7 @@ from f1_ros.robots.profile import load_profile
 MS = 1_000_000
 T0 = 100_000 * MS
 STEP = 50 * MS
-PROFILE = load_profile("franka")
+PROFILE = load_profile("franka_fr3")
 ARM, HAND, TARGET = "/franka/joint_states", "/franka_gripper/joint_states", "/target_joint"
 JOINTS, FINGERS = list(PROFILE.joints), ["fr3_finger_joint1", "fr3_finger_joint2"]
 MODE_CHANGE, CLOSING = T0 + 700 * MS, T0 + 830 * MS

@@ -248,7 +248,7 @@ def test_the_torch_engine_needs_no_record(policy_dir: Path) -> None:
 
 
 def test_action_bounds_are_the_profile_s() -> None:
-    profile = load_profile("franka")
+    profile = load_profile("franka_fr3")
     whole = action_bounds(BOUNDS["int8"], ("fr3_joint1", "fr3_joint5", "gripper"), profile)
     assert whole["fr3_joint1"].usual == pytest.approx(0.5 * 2.62 / 100)  # half a period of 10 ms at 2.62 rad/s
     assert whole["fr3_joint5"].largest == pytest.approx(3 * 5.26 / 100)

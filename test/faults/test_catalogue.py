@@ -17,7 +17,7 @@ from f1_ros.faults.table import markdown
 from f1_ros.robots.profile import load_profile
 
 REPO = Path(__file__).parents[2]
-PROFILE = load_profile("franka")
+PROFILE = load_profile("franka_fr3")
 FAULTS = catalogue(PROFILE)
 LINKS = links(PROFILE)
 

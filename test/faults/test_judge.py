@@ -16,7 +16,7 @@ from f1_ros.faults.judge import CommandSample, Diagnosis, Outcome, StatusSample,
 from f1_ros.faults.run import Results
 from f1_ros.robots.profile import load_profile
 
-PROFILE = load_profile("franka")
+PROFILE = load_profile("franka_fr3")
 MS = 1_000_000
 PERIOD_NS = 10 * MS
 SENT_NS = 1_000_000_000_000  # the system's clock is ahead of the ROS clock by this

@@ -28,7 +28,7 @@ from f1_ros.robots.profile import load_profile
 MS = 1_000_000
 T0 = 500_000 * MS
 LEAD = T0 + 1000 * MS
-PROFILE = load_profile("franka")
+PROFILE = load_profile("franka_fr3")
 ARM, HAND, TARGET, STATUS = "/franka/joint_states", "/franka_gripper/joint_states", "/target_joint", "/f1/status"
 FRONT, WRIST = (PROFILE.camera(name).topic for name in ("front", "wrist"))
 KINDS = {ARM: JointState, HAND: JointState, TARGET: JointState, STATUS: ControlStatus, FRONT: Image, WRIST: Image}

@@ -20,7 +20,7 @@ from f1_ros.nodes.conversions import chunk_to_msg, to_ns
 from f1_ros.nodes.qos import COMMAND, DIAGNOSTICS, SENSOR
 from f1_ros.robots.profile import load_profile
 
-FRANKA = load_profile("franka")
+FRANKA = load_profile("franka_fr3")
 PERIOD_S = 0.01
 STEP_NS = 50_000_000
 ALL = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)

@@ -15,7 +15,7 @@ from f1_ros.nodes.control_report import SAID_S, ControlReport
 from f1_ros.nodes.diagnostics import Level
 from f1_ros.robots.profile import load_profile
 
-PROFILE = load_profile("franka")
+PROFILE = load_profile("franka_fr3")
 PERIOD_NS = 10_000_000
 STEP_NS = 50_000_000
 NAMES = (*PROFILE.joints, "gripper")

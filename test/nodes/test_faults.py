@@ -28,7 +28,7 @@ def domain(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_faults_are_handled_as_declared_and_a_wrong_declaration_is_reported(domain: None, tmp_path: Path) -> None:
     # Without a policy, so that nothing here depends on how fast this machine is.
     names = ["joint_state_nan", "joint_state_repeats", "leader_disconnects", "publisher_stopped"]
-    faults = list(choose(names, load_profile("franka")))
+    faults = list(choose(names, load_profile("franka_fr3")))
     wrong = dataclasses.replace(faults[-1], name="planted", reason="the moon is full")
     results = run_faults([*faults, wrong], "none", tmp_path, say=lambda line: None)
     outcomes = {outcome.fault: outcome for outcome in results.outcomes}

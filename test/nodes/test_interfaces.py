@@ -34,7 +34,7 @@ STANDARD_TOPICS = {"/rosout", "/parameter_events", "/diagnostics", "/clock"}
 STANDARD_PARAMETERS = {"autostart", "use_sim_time", "start_type_description_service"}
 
 
-NAMES = load_profile("franka").action_names
+NAMES = load_profile("franka_fr3").action_names
 SPEC = PolicySpec(
     name="toy",
     robot="franka",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from f1_ros.control.arbiter import Cause
 from f1_ros.control.clock import WallClock
 from f1_ros.control.controller import Controller
 from f1_ros.control.loop import RateLoop
@@ -11,7 +12,7 @@ from f1_ros.nodes.control_report import ControlReport, Diagnosis
 from f1_ros.nodes.diagnostics import Level
 from f1_ros.robots.profile import load_profile
 
-FRANKA = load_profile("franka")
+FRANKA = load_profile("franka_fr3")
 HERE = list(FRANKA.arms[0].ready)
 NOW_NS = 1_000_000_000
 
@@ -55,7 +56,7 @@ def test_a_joint_that_was_never_heard_of_is_named() -> None:
 def test_whatever_is_wrong_comes_with_a_remedy() -> None:
     def fault(controller: Controller) -> None:
         hear_all(controller)
-        controller.on_rival("someone else commands")
+        controller.on_trouble(Cause.RIVAL, "someone else commands")
         controller.tick(NOW_NS + controller.period_ns)
 
     wrong = [d for prepare in (hear_six, fault) for d in diagnoses(prepare, now_ns=0).values() if d[0] != Level.OK]

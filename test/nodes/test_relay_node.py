@@ -18,7 +18,7 @@ from f1_ros.nodes.conversions import chunk_from_msg, chunk_to_msg, image_to_msg,
 from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.robots.profile import load_profile
 
-PROFILE = load_profile("franka")
+PROFILE = load_profile("franka_fr3")
 LINKS = {link.name: link for link in links(PROFILE)}
 MS = 1_000_000
 NAMES = (*PROFILE.joints, "gripper")

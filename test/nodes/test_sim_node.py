@@ -19,7 +19,7 @@ from f1_ros.nodes.conversions import to_ns
 from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.robots.profile import load_profile
 
-FRANKA = load_profile("franka")
+FRANKA = load_profile("franka_fr3")
 
 
 def command(joints: np.ndarray, **values: float) -> JointState:

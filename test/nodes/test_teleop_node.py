@@ -15,7 +15,7 @@ from sensor_msgs.msg import JointState, Joy
 from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.robots.profile import load_profile
 
-PROFILE = load_profile("franka")
+PROFILE = load_profile("franka_fr3")
 CHAIN = PROFILE.arms[0].chain
 LB, A, START = 4, 0, 7
 

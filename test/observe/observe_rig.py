@@ -16,7 +16,7 @@ from f1_ros.robots.profile import load_profile
 
 MS = 1_000_000
 START = 1_000_000 * MS
-PROFILE = load_profile("franka")
+PROFILE = load_profile("franka_fr3")
 ARM, HAND = "/franka/joint_states", "/franka_gripper/joint_states"
 ARM_JOINTS, FINGERS = list(PROFILE.joints), ["fr3_finger_joint1", "fr3_finger_joint2"]
 SPEC = PolicySpec(

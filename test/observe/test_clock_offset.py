@@ -13,7 +13,7 @@ from f1_ros.robots.profile import load_profile
 MS = 1_000_000
 SECOND = 1000 * MS
 START = 1_700_000_000 * SECOND
-FRONT = load_profile("franka").camera("front")
+FRONT = load_profile("franka_fr3").camera("front")
 
 
 def stream(offset_ms: float, drift_ppm: float, seconds: int, seed: int = 0, rate_hz: float = 30.0):

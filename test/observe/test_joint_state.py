@@ -119,7 +119,7 @@ def test_only_the_last_messages_are_kept() -> None:
 
 
 def test_franka_is_read_from_two_topics_and_its_fingers_add_up_to_a_width() -> None:
-    profile = load_profile("franka")
+    profile = load_profile("franka_fr3")
     arm, hand = joint_sources(profile, profile.state_names)
     assert (arm.topic, hand.topic) == ("/franka/joint_states", "/franka_gripper/joint_states")
     assert [channel.name for channel in arm.channels] == [f"fr3_joint{i}" for i in range(1, 8)]
@@ -130,7 +130,7 @@ def test_franka_is_read_from_two_topics_and_its_fingers_add_up_to_a_width() -> N
 
 def test_a_state_entry_that_the_robot_does_not_have_is_refused() -> None:
     with pytest.raises(ConfigError, match="'panda_joint1' cannot be read"):
-        joint_sources(load_profile("franka"), ["panda_joint1"])
+        joint_sources(load_profile("franka_fr3"), ["panda_joint1"])
 
 
 @given(

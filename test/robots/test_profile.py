@@ -1,5 +1,6 @@
 """Robot profiles: the Franka's values, and every mistake that is refused, with file, key and remedy."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,17 @@ import pytest
 import yaml
 
 from f1_ros.errors import ProfileError
-from f1_ros.robots.profile import load_profile, profile_path
+from f1_ros.robots.files import profile_path
+from f1_ros.robots.profile import load_profile
 
-FRANKA = yaml.safe_load(profile_path("franka").read_text())
+FRANKA = yaml.safe_load(profile_path("franka_fr3").read_text())
 Change = Callable[[dict[str, Any]], object]
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
     def write(change: Change | None = None) -> Path:
-        data = yaml.safe_load(yaml.safe_dump(FRANKA))
+        data = json.loads(json.dumps(FRANKA))  # a copy without YAML's anchors
         if change is not None:
             change(data)
         path = tmp_path / "robot.yaml"
@@ -32,7 +34,7 @@ def joint(data: dict[str, Any], i: int) -> dict[str, Any]:
 
 
 def test_franka_has_the_fr3_s_limits_less_the_margin() -> None:
-    limits = load_profile("franka").limits
+    limits = load_profile("franka_fr3").limits
     assert limits.lower == pytest.approx((-2.7337, -1.7737, -2.8907, -3.0321, -2.7965, 0.5545, -3.0059))
     assert limits.upper == pytest.approx((2.7337, 1.7737, 2.8907, -0.1618, 2.7965, 4.5069, 3.0059))
     assert limits.velocity == (2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26)
@@ -41,7 +43,7 @@ def test_franka_has_the_fr3_s_limits_less_the_margin() -> None:
 
 
 def test_franka_s_layout_topics_and_rates() -> None:
-    profile = load_profile("franka")
+    profile = load_profile("franka_fr3")
     names = tuple(f"fr3_joint{i}" for i in range(1, 8))
     assert profile.joints == names
     assert profile.state_names == profile.action_names == (*names, "gripper")
@@ -169,7 +171,7 @@ def test_a_mistake_is_refused_naming_file_key_and_remedy(mistake, write) -> None
 
 def test_nan_is_refused(tmp_path) -> None:
     path = tmp_path / "robot.yaml"
-    path.write_text(profile_path("franka").read_text().replace("upper: 2.9007", "upper: .nan"))
+    path.write_text(profile_path("franka_fr3").read_text().replace("upper: 2.9007", "upper: .nan"))
     with pytest.raises(ProfileError, match=r"joints\[2\]"):
         load_profile(path)
 
@@ -197,15 +199,16 @@ def test_a_missing_value_without_a_reason_is_refused(write) -> None:
 def test_a_robot_with_two_arms_and_two_grippers_fits_the_schema(write) -> None:
     def second_arm(data: dict[str, Any]) -> None:
         left = data["arms"][0]
-        right = yaml.safe_load(yaml.safe_dump(left))
+        right = json.loads(json.dumps(left))
         for arm, side in ((left, "l"), (right, "r")):
             arm["name"] = side
             arm["command"]["topic"] = f"/{side}/command"
             for j in arm["joints"]:
                 j["name"] = f"{side}_{j['name']}"
         data["arms"].append(right)
-        hand = yaml.safe_load(yaml.safe_dump(data["grippers"][0]))
+        hand = json.loads(json.dumps(data["grippers"][0]))
         hand["name"], hand["command"]["action"] = "gripper_r", "/r/gripper_action"
+        data["grippers"][0]["arm"], hand["arm"] = "l", "r"
         data["grippers"].append(hand)
         layout = [*(j["name"] for j in left["joints"]), "gripper", *(j["name"] for j in right["joints"]), "gripper_r"]
         data["state_names"] = data["action_names"] = layout
@@ -216,10 +219,10 @@ def test_a_robot_with_two_arms_and_two_grippers_fits_the_schema(write) -> None:
 
 
 def test_a_profile_is_found_by_name_or_path(tmp_path) -> None:
-    assert profile_path("franka").name == "franka.yaml"
+    assert profile_path("franka_fr3").name == "franka_fr3.yaml"
     assert profile_path(tmp_path / "x.yaml") == tmp_path / "x.yaml"
-    with pytest.raises(ProfileError, match="no robot profile 'frank'") as refused:
-        load_profile("frank")
-    assert "franka" in refused.value.remedy
+    with pytest.raises(ProfileError, match="no robot profile 'franka'") as refused:
+        load_profile("franka")
+    assert "franka_fr3" in refused.value.remedy
     with pytest.raises(ProfileError, match="no such file"):
         load_profile(tmp_path / "x.yaml")

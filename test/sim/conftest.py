@@ -10,7 +10,7 @@ from f1_ros.robots.profile import load_profile
 # Before Ray is imported anywhere: a token of our own, or Ray would leave one in the home folder.
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), RAY_USAGE_STATS_ENABLED="0")
 
-PROFILE = load_profile("franka")
+PROFILE = load_profile("franka_fr3")
 
 
 class ScriptedEngine:

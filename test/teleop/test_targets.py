@@ -10,7 +10,7 @@ from f1_ros.teleop.cartesian import CartesianTarget
 from f1_ros.teleop.gripper import GripperTarget
 from f1_ros.teleop.inputs import GripperPress
 
-PROFILE = load_profile("franka")
+PROFILE = load_profile("franka_fr3")
 READY = np.array(PROFILE.ready)
 CHAIN = PROFILE.arms[0].chain
 STILL = np.zeros(6)

@@ -71,13 +71,10 @@ class ActionTrack:
         self._arms: dict[str, JointStateBuffer] = {}
         # As long as joint states may fail to come; a straight line over it is close to what the arm was told.
         gap_ns = round(profile.timeouts.joint_state * SECOND_NS)
-        for arm in profile.arms:
-            channels = tuple(
-                StateChannel(joint.name, ((joint.name, 1.0),)) for joint in arm.joints if joint.name in action_names
-            )
+        for topic, joints in profile.command_topics.items():
+            channels = tuple(StateChannel(joint, ((joint, 1.0),)) for joint in joints if joint in action_names)
             if channels:
-                source = JointSource(arm.command.topic, channels, gap_ns)
-                self._arms[arm.command.topic] = JointStateBuffer(source, depth=_COMMANDS)
+                self._arms[topic] = JointStateBuffer(JointSource(topic, channels, gap_ns), depth=_COMMANDS)
         self._grippers = tuple(gripper.name for gripper in profile.grippers if gripper.name in action_names)
         self._status: deque[tuple[int, ControlSample]] = deque()
 

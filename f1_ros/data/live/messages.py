@@ -20,7 +20,7 @@ class CameraFrame:
 
 @dataclass(frozen=True, eq=False)
 class JointSample:
-    """A sensor_msgs/JointState with measured joints (rad, m)."""
+    """A message with measured joints (rad, m, or a gripper's own unit)."""
 
     topic: str
     names: Sequence[str]

@@ -70,7 +70,7 @@ class LiveRecorder:
     def __init__(self, profile: RobotProfile, settings: RecorderSettings, limits: HealthLimits) -> None:
         refuse_folder(settings.root)
         self._settings = settings
-        self._robot = profile.name
+        self._robot = profile.embodiment
         self._step_ns = SECOND_NS // settings.fps
         self.inputs = RobotInputs(
             profile, settings.cameras, settings.state_names, settings.action_names, self._step_ns, limits

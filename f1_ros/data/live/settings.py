@@ -83,9 +83,9 @@ class RecorderSettings:
             known, state, action = tuple(c.name for c in profile.cameras), profile.state_names, profile.action_names
             fps = fps or DEFAULT_FPS
         else:
-            if spec.robot != profile.name:
+            if spec.robot != profile.embodiment:
                 raise ConfigError(
-                    f"Policy '{spec.name}' is for the robot '{spec.robot}', the profile is '{profile.name}'.",
+                    f"Policy '{spec.name}' is for the robot '{spec.robot}', the profile's is '{profile.embodiment}'.",
                     remedy="Give a policy that was trained for this robot, or this policy's profile.",
                 )
             known, state, action = spec.cameras, spec.state_names, spec.action_names

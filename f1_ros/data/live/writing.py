@@ -17,7 +17,7 @@ from f1_ros.data.live.frames import LiveFrame
 from f1_ros.data.writer import DatasetWriter
 from f1_ros.errors import F1Error
 from f1_ros.observe.streams import to_picture
-from f1_ros.robots.profile import Camera
+from f1_ros.robots.parts import Camera
 
 COLUMNS: dict[str, Literal["int64", "string"]] = {
     "f1.mode": "int64",
