@@ -242,8 +242,9 @@ def test_a_policy_drives_both_arms_and_grippers_of_a_twin(name, scripted) -> Non
     for _ in range(12):
         runner.step()
     moved = world.joint_positions - start
-    assert moved[0] > 0.03
-    assert moved[len(moved) // 2] > 0.03
+    pushed = np.isin(np.arange(len(moved)), [0, len(moved) // 2])
+    assert (moved[pushed] > 0.005).all()
+    assert (np.abs(moved[~pushed]) < 0.003).all()
     assert world.gripper_widths[0] < 0.02
     assert world.gripper_widths[1] == pytest.approx(right, abs=0.005)
     assert engine.observations[0].images.shape == (3, 3, 96, 96)
