@@ -61,6 +61,7 @@ bench: setup
 	$(BIN)/python bench/training.py
 	$(BIN)/python bench/synchroniser.py
 	$(BIN)/python bench/camera_view.py
+	$(BIN)/python bench/twins.py
 	$(BIN)/python bench/limits.py
 	$(BIN)/python bench/switches.py
 	$(BIN)/python bench/engine.py
