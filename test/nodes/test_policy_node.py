@@ -246,6 +246,18 @@ def test_an_engine_without_a_passing_check_is_refused_with_the_command_that_make
     assert "Traceback" not in log
 
 
+def test_an_engine_that_is_built_on_first_use_says_so_on_diagnostics_and_in_the_log_until_it_runs(ros) -> None:
+    bench = Bench(ros, engine="to be built")
+    ros.until(lambda: bench.said("No chunks yet. Building: "), "the building on /diagnostics")
+    status = bench.said("No chunks yet")[-1]
+    assert (status.name, status.level) == ("policy_node: engine", DiagnosticStatus.WARN)
+    ros.until(lambda: bench.said("to be built fp32"), "the engine on /diagnostics")
+    assert bench.said("to be built fp32")[-1].level == DiagnosticStatus.OK
+    assert bench.said("to be built fp32")[-1].hardware_id == "toy"
+    assert "No chunks yet. Building: 0 of 6 stages." in ros.log(bench.process)
+    bench.ready().answer()
+
+
 def test_an_unchecked_engine_that_is_allowed_is_named_on_diagnostics(ros) -> None:
     bench = Bench(ros, engine="unchecked", allow_unchecked_engine=True).ready()
     bench.answer(joint=0.25)
