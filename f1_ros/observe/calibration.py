@@ -99,7 +99,7 @@ class Calibration:
             )
         rotation = rotation if rotation.any() else np.eye(3)
         rectified = rectified if rectified[0, 0] else camera
-        focal = [matrix[i, i] for matrix in (camera, rectified) for i in (0, 1)]
+        focal = [float(matrix[i, i]) for matrix in (camera, rectified) for i in (0, 1)]
         if min(focal) < 1.0:
             raise ImageError(
                 f"Topic {topic}: focal lengths of {focal} px.",
