@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from f1_ros.bringup import EXPERT, FrankaOptions, franka
+from f1_ros.bringup import franka
+from f1_ros.bringup_options import EXPERT, FrankaOptions
 from f1_ros.cli.engine import add_choice, prepare
 from f1_ros.cli.recording import Recording, figures
 from f1_ros.cli.report import Report

@@ -10,7 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from f1_ros.bringup import BRINGUPS, Argument
+from f1_ros.bringup import BRINGUPS
+from f1_ros.bringup_options import Argument
 from f1_ros.cli.engine import prepare_system
 from f1_ros.errors import BringUpError
 
