@@ -247,7 +247,7 @@ class SimNode(ManagedNode):
             self._cube.publish(message)
 
     def _publish_counts(self, world: BeltWorld) -> None:
-        counts = dataclasses.asdict(world.counts) | {"reflexes": self._reflex.count}
+        counts = dataclasses.asdict(world.counts)
         values = [KeyValue(key=name, value=str(count)) for name, count in counts.items()]
         self._counts.publish(DiagnosticStatus(name="cubes", message="since the start", values=values))
 
