@@ -38,6 +38,7 @@ from f1_ros.nodes.polled import PolledSubscription
 from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.nodes.realtime import schedule_process
 from f1_ros.nodes.sim_gripper import SimGripper
+from f1_ros.nodes.sim_truth import SimTruth
 from f1_ros.nodes.sim_view import View, open_view
 from f1_ros.robots.parts import IMAGE
 from f1_ros.robots.profile import RobotProfile, load_profile
@@ -109,6 +110,8 @@ class SimNode(ManagedNode):
         self._cameras = {c.name: self.create_publisher(Image, c.topic, SENSOR) for c in profile.cameras}
         self._cube = self.create_publisher(Odometry, "/f1_sim/cube", SENSOR)
         self._counts = self.create_publisher(DiagnosticStatus, "/f1_sim/counts", COMMAND)
+        cameras = [camera.name for camera in profile.cameras]
+        self._truth = SimTruth(self, self._world.scene.model, ARM_JOINTS, [gripper.name], cameras)
         self._diagnostics = Diagnostics(self, profile.name)
         if self.value("view"):
             self._view = open_view(self._world.scene)
@@ -159,6 +162,7 @@ class SimNode(ManagedNode):
                 self.destroy_publisher(publisher)
             for publisher in self._cameras.values():
                 self.destroy_publisher(publisher)
+            self._truth.close()
         if self._world is not None:
             self._base_ns += self._world.time_ns
             self._world = None
@@ -235,6 +239,7 @@ class SimNode(ManagedNode):
             self._offer(dataclasses.replace(world.snapshot(), time_ns=now_ns))
         if self._due(50.0):
             self._publish_cube(world, stamp)
+            self._truth.publish(world.joint_positions, [world.gripper_width], stamp)
 
     def _due(self, rate_hz: float) -> bool:
         """Whether what comes at this rate comes in this tick."""
@@ -291,7 +296,9 @@ class SimNode(ManagedNode):
                     continue
                 for camera in self._profile.cameras:
                     picture = renderer.render(snapshot, camera.name, width, height)
-                    self._cameras[camera.name].publish(image_to_msg(picture, snapshot.time_ns, camera.name))
+                    message = image_to_msg(picture, snapshot.time_ns, camera.name)
+                    self._cameras[camera.name].publish(message)
+                    self._truth.show(camera.name, message)
                 self._pictures += 1
                 if self._view is not None:
                     self._view.show(snapshot)

@@ -1,0 +1,78 @@
+"""What a simulation knows and no robot tells: where its joints really are, their ranges, and what each camera sees.
+
+By the twin's own names, whatever a profile takes them for: `f1-ros robot conformance` compares the two. It is published
+while someone listens.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import mujoco
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+
+from f1_ros.nodes.qos import COMMAND, LATCHED, SENSOR
+
+JOINTS_TOPIC = "/f1_sim/joints"
+DESCRIPTION_TOPIC = "/f1_sim/robot_description"
+CAMERA_TOPIC = "/f1_sim/camera/"
+
+
+class SimTruth:
+    """Publishers of the truth; `publish` is the physics' thread's, `show` the renderer's.
+
+    Args:
+        node: the simulation's node.
+        model: the compiled model.
+        joints: names of the robot's arm joints, as MuJoCo knows them.
+        grippers: names of its grippers.
+        cameras: names of its cameras.
+    """
+
+    def __init__(
+        self, node: Node, model: mujoco.MjModel, joints: Sequence[str], grippers: Sequence[str], cameras: Sequence[str]
+    ) -> None:
+        self._node = node
+        self._names = [*joints, *grippers]
+        self._joints = node.create_publisher(JointState, JOINTS_TOPIC, COMMAND)
+        self._description = node.create_publisher(String, DESCRIPTION_TOPIC, LATCHED)
+        self._cameras = {name: node.create_publisher(Image, CAMERA_TOPIC + name, SENSOR) for name in cameras}
+        self._description.publish(String(data=_description(model, joints)))
+
+    def publish(self, positions: Sequence[float], widths: Sequence[float], stamp: Any) -> None:
+        """Say where everything is: arm joints (rad, or m of a slide) and opening widths of the grippers (m)."""
+        if self._joints.get_subscription_count():
+            message = JointState(name=self._names, position=array("d", [*positions, *widths]))
+            message.header.stamp = stamp
+            self._joints.publish(message)
+
+    def show(self, camera: str, picture: Image) -> None:
+        """Say what a camera sees."""
+        if self._cameras[camera].get_subscription_count():
+            self._cameras[camera].publish(picture)
+
+    def close(self) -> None:
+        """Publish nothing any more."""
+        for publisher in (self._joints, self._description, *self._cameras.values()):
+            self._node.destroy_publisher(publisher)
+
+
+def _description(model: mujoco.MjModel, joints: Sequence[str]) -> str:
+    """A URDF that tells the joints' ranges, and no more: every joint hangs from the base."""
+    root = ElementTree.Element("robot", name="simulated")
+    ElementTree.SubElement(root, "link", name="base")
+    for name in joints:
+        joint = model.joint(name)
+        slides = int(model.jnt_type[joint.id]) == mujoco.mjtJoint.mjJNT_SLIDE
+        ElementTree.SubElement(root, "link", name=f"{name}_link")
+        described = ElementTree.SubElement(root, "joint", name=name, type="prismatic" if slides else "revolute")
+        ElementTree.SubElement(described, "parent", link="base")
+        ElementTree.SubElement(described, "child", link=f"{name}_link")
+        lower, upper = (str(float(value)) for value in model.jnt_range[joint.id])
+        ElementTree.SubElement(described, "limit", lower=lower, upper=upper, effort="0", velocity="0")
+    return ElementTree.tostring(root, encoding="unicode")
