@@ -19,7 +19,7 @@ from std_srvs.srv import Trigger
 
 from f1_ros.nodes.interfaces import fill, interface
 from f1_ros.nodes.qos import COMMAND
-from f1_ros.robots.transport import Request, Transport
+from f1_ros.robots.transport import RobotRequest, Transport
 
 PATIENCE_S = 10.0
 """A robot that has not answered a request after this long will not."""
@@ -43,12 +43,12 @@ class RobotRequests:
             withhold: called with the reason why no commands go out, before what an extra consists of is sent.
         """
         self._node, self._obstacle, self._withhold = node, obstacle, withhold
-        sequences: dict[str, tuple[tuple[Request, ...], str]] = {
+        sequences: dict[str, tuple[tuple[RobotRequest, ...], str]] = {
             "enable": (transport.enable(), ""),
             "recover": (transport.recover(), ""),
             **{extra.name: (extra.requests, extra.withhold) for extra in transport.extras()},
         }
-        self._sequences: Mapping[str, tuple[tuple[Request, ...], str]] = {
+        self._sequences: Mapping[str, tuple[tuple[RobotRequest, ...], str]] = {
             name: sequence for name, sequence in sequences.items() if sequence[0]
         }
         self._under_way = ""
@@ -76,7 +76,7 @@ class RobotRequests:
             else:
                 self._node.destroy_publisher(target)
 
-    def _target(self, request: Request) -> Any:
+    def _target(self, request: RobotRequest) -> Any:
         kind = interface(request.type)
         if request.kind == "action":
             return ActionClient(self._node, kind, request.name)
@@ -105,7 +105,7 @@ class RobotRequests:
         response.success, response.message = True, f"Done: {', '.join(request.what for request in requests)}."
         return response
 
-    async def _send(self, request: Request) -> str:
+    async def _send(self, request: RobotRequest) -> str:
         """What went wrong; empty if nothing did."""
         target, kind = self._targets[request.name], interface(request.type)
         if request.kind == "topic":

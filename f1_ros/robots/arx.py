@@ -17,7 +17,7 @@ from f1_ros.robots.messages import ENCODERS, READERS, Encoder, Reader, Slots
 from f1_ros.robots.parts import JOINT_CONTROL, POS_CMD, ROBOT_CMD, ROBOT_STATUS
 from f1_ros.robots.profile import RobotProfile
 from f1_ros.robots.ros import RosTransport
-from f1_ros.robots.transport import Extra, Fields, Incoming, Message, Outgoing, Reading, Request, Stream, Targets
+from f1_ros.robots.transport import Extra, Fields, Incoming, Message, Outgoing, Reading, RobotRequest, Stream, Targets
 
 INT_ARRAY = "std_msgs/msg/Int32MultiArray"
 LIFT = "lift"
@@ -130,8 +130,8 @@ class ArxTransport(RosTransport):
             return ()
         topic = self.profile.arx.requests
 
-        def ask(what: str, *data: int) -> tuple[Request, ...]:
-            return (Request(what, "topic", topic, INT_ARRAY, {"data": array("i", data)}),)
+        def ask(what: str, *data: int) -> tuple[RobotRequest, ...]:
+            return (RobotRequest(what, "topic", topic, INT_ARRAY, {"data": array("i", data)}),)
 
         return (
             Extra("gravity_compensation", ask("gravity compensation", 1, 0), "the arms are in gravity compensation"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from f1_ros.robots.parts import FRANKA_GRASP, Gripper
 from f1_ros.robots.ros import RosTransport
-from f1_ros.robots.transport import GripperGoal, Request
+from f1_ros.robots.transport import GripperGoal, RobotRequest
 
 FRANKA_STATE = "franka_msgs/msg/FrankaRobotState"
 FRANKA_MOVE = "franka_msgs/action/Move"
@@ -57,7 +57,7 @@ class FrankaTransport(RosTransport):
         """See `Transport`."""
         return TROUBLES.get(int(message.robot_mode), "")
 
-    def enable(self) -> tuple[Request, ...]:
+    def enable(self) -> tuple[RobotRequest, ...]:
         """See `Transport`: the hardware active, and our controller in place of others."""
         franka = self.profile.franka
         if franka is None or not franka.manager:
@@ -65,7 +65,7 @@ class FrankaTransport(RosTransport):
         requests = []
         if franka.hardware:
             requests.append(
-                Request(
+                RobotRequest(
                     f"activate hardware {franka.hardware}",
                     "service",
                     f"{franka.manager}/set_hardware_component_state",
@@ -83,16 +83,16 @@ class FrankaTransport(RosTransport):
             }
             name = f"{franka.manager}/switch_controller"
             requests.append(
-                Request(f"activate {franka.controller}", "service", name, SWITCH_CONTROLLER, fields, success="ok")
+                RobotRequest(f"activate {franka.controller}", "service", name, SWITCH_CONTROLLER, fields, success="ok")
             )
         return tuple(requests)
 
-    def recover(self) -> tuple[Request, ...]:
+    def recover(self) -> tuple[RobotRequest, ...]:
         """See `Transport`: error recovery, then the hardware, then the controller again."""
         franka = self.profile.franka
         if franka is None:
             return ()
-        return (Request("error recovery", "action", franka.recovery, ERROR_RECOVERY), *self.enable())
+        return (RobotRequest("error recovery", "action", franka.recovery, ERROR_RECOVERY), *self.enable())
 
     def _actions_of(self, gripper: Gripper) -> dict[str, str]:
         if gripper.command.type != FRANKA_GRASP:

@@ -28,7 +28,7 @@ from f1_ros.robots.transport import (
     Message,
     Outgoing,
     Reading,
-    Request,
+    RobotRequest,
     Stream,
     Targets,
 )
@@ -146,11 +146,11 @@ class RosTransport:
         """See `Transport`."""
         return ""
 
-    def enable(self) -> tuple[Request, ...]:
+    def enable(self) -> tuple[RobotRequest, ...]:
         """See `Transport`."""
         return ()
 
-    def recover(self) -> tuple[Request, ...]:
+    def recover(self) -> tuple[RobotRequest, ...]:
         """See `Transport`."""
         return ()
 

@@ -115,7 +115,7 @@ class GripperGoal:
 
 
 @dataclass(frozen=True)
-class Request:
+class RobotRequest:
     """Something that the robot is asked to do once, by a person's request.
 
     Attributes:
@@ -146,7 +146,7 @@ class Extra:
     """
 
     name: str
-    requests: tuple[Request, ...]
+    requests: tuple[RobotRequest, ...]
     withhold: str
 
 
@@ -219,11 +219,11 @@ class Transport(Protocol):
         """What a message on `status_topic` says is wrong, in words; empty if nothing is."""
         ...
 
-    def enable(self) -> tuple[Request, ...]:
+    def enable(self) -> tuple[RobotRequest, ...]:
         """What makes the robot take commands, in order; empty: nothing of ours."""
         ...
 
-    def recover(self) -> tuple[Request, ...]:
+    def recover(self) -> tuple[RobotRequest, ...]:
         """What brings the robot back after it has stopped itself, in order; empty: nothing of ours."""
         ...
 

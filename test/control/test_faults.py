@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from control_rig import MS, PROFILE, READY, Rig, assert_smooth
 
-from f1_ros.control.arbiter import Mode
+from f1_ros.control.arbiter import Cause, Mode
 
 LIMITS = PROFILE.limits
 
@@ -51,6 +51,11 @@ FAULTS = {
         lambda rig: rig.controller.on_trouble(Cause.RIVAL, "other_node publishes on the command topic as well"),
         "rival",
         "other_node publishes",
+    ),
+    "robot": (
+        lambda rig: rig.controller.on_trouble(Cause.ROBOT, "the robot has stopped by a reflex"),
+        "robot",
+        "stopped by a reflex",
     ),
     "requested": (lambda rig: rig.ask(Mode.FAULT), "requested", "stopped on request"),
 }

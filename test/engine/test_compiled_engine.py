@@ -321,7 +321,10 @@ def test_the_shipped_policy_compiled_answers_as_it_does_eagerly(
     eager, compiled = open_engine(BELT), open_engine(BELT, str(out))
     world, seen = BeltWorld(BeltConfig()), []
     runner = PolicyRunner(
-        world, eager, load_profile("franka_fr3"), on_result=lambda observation, result: seen.append((observation, result))
+        world,
+        eager,
+        load_profile("franka_fr3"),
+        on_result=lambda observation, result: seen.append((observation, result)),
     )
     world.reset(11)
     runner.begin(11)

@@ -24,7 +24,7 @@ from f1_ros.faults.judge import CommandSample, beyond
 from f1_ros.observe.builder import ObservationBuilder, Refusal
 from f1_ros.observe.frames import CompressedFrame, Frame, ImageFrame
 from f1_ros.observe.health import HealthLimits
-from f1_ros.robots.adapter import adapter_for
+from f1_ros.robots.choose import transport_for
 from f1_ros.robots.files import profile_path
 from f1_ros.robots.profile import load_profile
 
@@ -72,7 +72,7 @@ def test_a_profile_with_anything_anywhere_runs_or_is_refused_with_a_remedy(
     path.write_text(yaml.safe_dump(changed(FRANKA, where, value)))
     try:
         profile = load_profile(str(path))
-        adapter_for(profile)
+        transport_for(profile)
         controller = Controller(profile)
         controller.on_joint_state(profile.joints, [0.0] * len(profile.joints), [], 10 * MS)
         controller.tick(10 * MS)

@@ -76,7 +76,7 @@ def test_interruption_is_status_130_and_a_programming_error_is_not_hidden(monkey
 def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
     reads, writes = os.pipe()
     os.close(reads)  # as `| head` does once it has enough
-    command = [sys.executable, "-m", "f1_ros", "robot", "check", "franka"]
+    command = [sys.executable, "-m", "f1_ros", "robot", "check", "franka_fr3"]
     done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writes)
     assert (done.returncode, done.stderr) == (141, "")

@@ -2,9 +2,10 @@
 
 The chain has four links, each in one place. `LimitedStep` is made by the limiter only. `Command` is made by the
 controller only, with position and velocity of a `LimitedStep` (its type, which mypy checks). Messages and goals for the
-robot are made in `ActionNode._send` only, which takes a `Command` and is given what the controller's tick returned. No
-one else has a publisher on a command topic, or a client of the gripper's action; but for the rival that the faults' run
-makes in the simulated system, which publishes nothing.
+robot, of whatever transport, are made in `ActionNode._send` only, which takes a `Command` and is given what the
+controller's tick returned; a trajectory is what a limiter made of the plan from that command on. No one else has a
+publisher on a command topic, or a client of the gripper's action; but for the rival that the faults' run makes in the
+simulated system, which publishes nothing. What people ask of the robot itself (`robot_requests`) names no joint.
 """
 
 import ast
@@ -16,16 +17,25 @@ import pytest
 import yaml
 
 import f1_ros
+from f1_ros.robots.choose import transport_for
+from f1_ros.robots.profile import JOINT_COMMAND, load_profile
 
 PACKAGE = Path(f1_ros.__file__).parent
 ACTION, CONTROLLER, LIMITS = "nodes/action_node.py", "control/controller.py", "control/limits.py"
-GRIPPER = "nodes/gripper_client.py"
-MADE_IN = {"LimitedStep": {LIMITS}, "Command": {CONTROLLER}, "ActionClient": {GRIPPER}}
+GRIPPER, REQUESTS, TOPICS = "nodes/gripper_client.py", "nodes/robot_requests.py", "nodes/command_topics.py"
+MADE_IN = {
+    "LimitedStep": {LIMITS},
+    "Command": {CONTROLLER},
+    "ActionClient": {GRIPPER, REQUESTS},
+    "Targets": {ACTION},
+    "RobotRequest": {"robots/arx.py", "robots/franka.py"},
+}
 """Classes, and the modules that may make one."""
 CALLED_IN = {
-    "arm_commands": {(ACTION, "_send")},
-    "gripper_goal": {(ACTION, "_send")},
-    "send_goal_async": {(GRIPPER, "_send")},
+    "command_messages": {(ACTION, "_send"), ("robots/arx.py", "command_messages")},
+    "filled": {(ACTION, "_send")},
+    "gripper_goal": {(ACTION, "_send"), ("robots/franka.py", "gripper_goal")},
+    "send_goal_async": {(GRIPPER, "_send"), (REQUESTS, "_send")},
     "send_goal": set(),
 }
 """Methods that lead to the robot, and the functions that may call them."""
@@ -64,7 +74,8 @@ def command_topics() -> set[str]:
     for path in (PACKAGE.parent / "config" / "robots").glob("*.yaml"):
         profile = yaml.safe_load(path.read_text())
         found |= {arm["command"]["topic"] for arm in profile["arms"]}
-        found |= {gripper["command"]["action"] for gripper in profile["grippers"]}
+        found |= {g["command"].get("action") or g["command"]["topic"] for g in profile["grippers"]}
+        found |= {profile[part]["topic"] for part in ("body",) if part in profile}
     return found
 
 
@@ -83,9 +94,18 @@ def ways_past(sources: Mapping[str, str], topics: set[str]) -> list[str]:
             ]
             found += renamed
         found += [str(call) for call in calls(module, tree) if leads_past(call, topics)]
+        if not module.startswith("robots/") and module != TOPICS:
+            found += [f"{module}:{n.lineno} uses {n.attr}" for n in ast.walk(tree) if is_outgoing(n)]
         if module == ACTION:
-            found += sending(tree) + publishing(tree)
+            found += sending(tree)
+        if module in (ACTION, TOPICS, REQUESTS):
+            found += publishing(module, tree)
     return found
+
+
+def is_outgoing(node: ast.AST) -> bool:
+    """The list of topics that commands go out on."""
+    return isinstance(node, ast.Attribute) and node.attr == "outgoing"
 
 
 def leads_past(call: Call, topics: set[str]) -> bool:
@@ -97,15 +117,23 @@ def leads_past(call: Call, topics: set[str]) -> bool:
         if name == "Command":  # position and velocity of one and the same step
             position, velocity = keywords.get("position", ""), keywords.get("velocity", "")
             return not (position == velocity.replace(".velocity", ".position") and position.endswith(".position"))
+        if name == "Targets":
+            return call.function != "_send" or arguments != ["command.position", "command.velocity", "streamed"]
         return False
     if name in CALLED_IN:
         return (call.module, call.function) not in CALLED_IN[name]
     if name == "replace" and call.module in (ACTION, CONTROLLER):  # a dataclass with other values
-        return bool({"position", "velocity", "positions", "velocities"} & set(keywords))
+        return bool({"position", "velocity", "positions", "velocities", "streamed"} & set(keywords)) or (
+            keywords.get("path", "path") != "path"
+        )
     if name in ("create_publisher", "create_generic_publisher"):
         topic = keywords.get("topic", arguments[1] if len(arguments) > 1 else "")
         if topic.endswith(".command.topic"):
-            return call.module != ACTION
+            return True
+        if topic == "out.topic":  # of those that commands go out on
+            return call.module != TOPICS
+        if topic == "request.name":  # see test_what_people_ask_of_a_robot_names_no_joint
+            return (call.module, call.function) != (REQUESTS, "_target")
         if (call.module, call.function) == (RIVAL, "rival"):
             return False
         literal = topic.strip("'\"") if topic[:1] in "'\"" else None
@@ -118,10 +146,10 @@ def leads_past(call: Call, topics: set[str]) -> bool:
     return False
 
 
-def publishing(tree: ast.AST) -> list[str]:
+def publishing(module: str, tree: ast.AST) -> list[str]:
     """Where something is published, or handed on to be published, but in `_send`; but for the status."""
     return [
-        f"{ACTION}:{n.lineno} {function.name}: {ast.unparse(n)}"
+        f"{module}:{n.lineno} {function.name}: {ast.unparse(n)}"
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef) and function.name != "_send"
         for n in ast.walk(function)
@@ -149,6 +177,15 @@ def sending(tree: ast.AST) -> list[str]:
         ]
         if not made or not all(value.startswith("self._controller.tick(") for value in made):
             found.append(f"{call}: not what the controller's tick gave")
+    if send is not None:
+        for name, begins in (("streamed", "self._streamed.step("), ("path", "self._ahead.path(command, ")):
+            assigned = [
+                ast.unparse(n.value)
+                for n in ast.walk(send)
+                if isinstance(n, ast.Assign) and name in [ast.unparse(t) for t in n.targets]
+            ]
+            if not all(value.startswith(begins) for value in assigned):
+                found.append(f"{ACTION}: {name} in _send is {assigned}")
     return found
 
 
@@ -167,9 +204,28 @@ def test_the_chain_that_is_checked_is_there() -> None:
     assert made == {(name, module) for name, modules in MADE_IN.items() for module in modules}
     called = {(call.name, call.module, call.function) for call in found if call.name in CALLED_IN}
     assert called == {(name, *place) for name, places in CALLED_IN.items() for place in places}
-    assert any(c.module == ACTION and c.name == "create_publisher" and "command.topic" in str(c) for c in found)
+    assert any(c.module == TOPICS and c.name == "create_publisher" and "out.topic" in str(c) for c in found)
+    assert any(c.module == REQUESTS and c.name == "create_publisher" and "request.name" in str(c) for c in found)
+    assert any(is_outgoing(n) for n in ast.walk(ast.parse(sources()[TOPICS])))
     assert any(c.module == ACTION and c.name == "_send" for c in found)
-    assert command_topics() >= {"/target_joint", "/franka_gripper/gripper_action"}
+    assert command_topics() >= {
+        "/target_joint", "/franka_gripper/gripper_action", "/franka_gripper/grasp", "/joint_control2", "/body_control",
+        "/arm_master_l_status", "/wbc/arm_command", "/wbc/right_ee_command",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (PACKAGE.parent / "config" / "robots").glob("*.yaml")))
+def test_what_people_ask_of_a_robot_names_no_joint(name) -> None:
+    """Requests go past the limiter, so none of them may be a command: of neither type nor topic."""
+    profile = load_profile(name, simulated=True)
+    transport = transport_for(profile)
+    requests = [*transport.enable(), *transport.recover(), *(r for e in transport.extras() for r in e.requests)]
+    assert {r.name for r in requests}.isdisjoint(command_topics())
+    assert {r.type for r in requests} <= {
+        "franka_msgs/action/ErrorRecovery", "controller_manager_msgs/srv/SetHardwareComponentState",
+        "controller_manager_msgs/srv/SwitchController", "std_msgs/msg/Int32MultiArray",
+    }  # fmt: skip
+    assert {out.topic for out in transport.outgoing} - {JOINT_COMMAND} <= command_topics()
 
 
 @pytest.mark.parametrize(
@@ -182,8 +238,20 @@ def test_the_chain_that_is_checked_is_there() -> None:
         ("cli/up.py", "ActionClient(node, GripperCommand, '/franka_gripper/gripper_action')"),
         ("nodes/demo_node.py", "self._client.send_goal_async(goal)"),
         ("nodes/demo_node.py", "self._grippers['gripper'].command(goal)"),
-        ("nodes/expert_node.py", "adapter.arm_commands(position, velocity)"),
-        ("nodes/expert_node.py", "adapter.gripper_goal('gripper', 0.04)"),
+        ("nodes/policy_node.py", "[self.create_publisher(k, t.topic, 1) for t in self._transport.outgoing]"),
+        ("nodes/policy_node.py", "self.create_publisher(JointState, out.topic, COMMAND)"),
+        ("nodes/policy_node.py", "self.create_publisher(kind, request.name, COMMAND)"),
+        ("nodes/teleop_node.py", "self.create_publisher(JointControl, '/joint_control', COMMAND)"),
+        ("nodes/expert_node.py", "transport.command_messages(targets)"),
+        ("nodes/expert_node.py", "transport.gripper_goal('gripper', 0.04)"),
+        ("nodes/expert_node.py", "Targets(command.position, command.velocity, streamed)"),
+        ("nodes/expert_node.py", "RobotRequest('go', 'topic', '/joint_control', JOINT_CONTROL, {})"),
+        ("nodes/demo_node.py", "self._topics.filled(message, 0)"),
+        ("nodes/action_node.py", "Targets(target, command.velocity, streamed)"),
+        ("nodes/action_node.py", "replace(targets, path=self._plan)"),
+        ("nodes/action_node.py", "replace(targets, streamed=widths)"),
+        ("nodes/command_topics.py", "publisher.publish(message)"),
+        ("nodes/robot_requests.py", "target.publish(message)"),
         ("control/arbiter.py", "LimitedStep(position, velocity, acceleration, False)"),
         ("control/controller.py", "limits.LimitedStep(position, velocity, acceleration, False)"),
         ("nodes/action_node.py", "Command(position=p, velocity=v, grippers={}, mode=m, source='', limited=False)"),
@@ -201,7 +269,7 @@ def test_a_way_past_the_limiter_is_found(module, line) -> None:
     planted = f"def elsewhere(self):\n    {line}\n"
     if module == ACTION:
         planted += GOOD_ACTION
-    assert [found for found in ways_past({module: planted}, command_topics()) if "elsewhere" in found]
+    assert [found for found in ways_past({module: planted}, command_topics()) if "elsewhere" in found or ":2 " in found]
 
 
 GOOD_ACTION = """
@@ -210,7 +278,11 @@ def _tick(self, now_ns):
     self._send(command, now_ns)
 
 def _send(self, command: Command, now_ns):
-    self._commands[0].publish(self._adapter.arm_commands(command.position, command.velocity))
+    streamed = self._streamed.step(self._controller.gripper_commanded)
+    targets = Targets(command.position, command.velocity, streamed)
+    self._commands.publish(self._transport.command_messages(targets))
+    path = self._ahead.path(command, now_ns)
+    self._commands.publish(self._transport.command_messages(replace(targets, path=path)))
 """
 
 
@@ -222,6 +294,9 @@ def _send(self, command: Command, now_ns):
         ("self._controller.tick(now_ns)", "self._last"),
         ("    self._send(command", "    command = self._other()\n    self._send(command"),
         ("self._send(command", "self._send(self._last"),
+        ("self._streamed.step(", "self._device.grippers("),
+        ("self._ahead.path(command", "self._timeline.path(command"),
+        ("path=path", "path=self._chunk"),
     ],
 )
 def test_a_send_of_something_else_than_the_tick_s_command_is_found(good, bad) -> None:

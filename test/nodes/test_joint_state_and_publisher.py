@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from f1_ros.control.arbiter import Cause
 from f1_ros.control.clock import WallClock
 from f1_ros.control.controller import Controller
 from f1_ros.control.loop import RateLoop

@@ -235,11 +235,11 @@ def test_compressed_frames_come_as_the_profile_says(ros, tmp_path: Path) -> None
 
 def test_a_policy_of_another_robot_is_refused_at_the_start(ros, tmp_path: Path) -> None:
     profile = tmp_path / "other.yaml"
-    profile.write_text(PROFILE.read_text().replace("name: franka\n", "name: other\n", 1))
+    profile.write_text(PROFILE.read_text().replace("embodiment: franka ", "embodiment: other ", 1))
     arms = Robot(ros, tmp_path, profile=str(profile))
     ros.until(lambda: arms.process.poll() is not None, "the process ends")
     assert arms.process.returncode == 2
-    assert "is for the robot 'franka', the profile is 'other'" in ros.log(arms.process)
+    assert "is for the robot 'franka', the profile's is 'other'" in ros.log(arms.process)
 
 
 def test_a_traced_node_notes_the_way_of_each_set_in_order(ros, tmp_path: Path) -> None:

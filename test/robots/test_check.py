@@ -18,12 +18,12 @@ def check(tmp_path: Path, text: str) -> tuple[int, dict]:
 
 
 def test_the_shipped_profile_is_fine(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["robot", "check", "franka"]) == 0
+    assert main(["robot", "check", "franka_fr3"]) == 0
     assert "can be used" in capsys.readouterr().out
 
 
 def test_all_problems_are_listed_not_only_the_first(tmp_path, capsys) -> None:
-    text = FRANKA.replace("upper: 2.7437", "upper: 157.2").replace("  open: 0.08", "  open: 80.0", 1)
+    text = FRANKA.replace("upper: 2.7437", "upper: 157.2").replace("open: 0.08,", "open: 80.0,", 1)
     text = text.replace("match_tolerance_s: 0.02", "match_tolerance_s: 20")
     status, report = check(tmp_path, text)
     assert status == 1
@@ -49,7 +49,7 @@ def test_all_mistakes_of_the_schema_are_listed(tmp_path) -> None:
 
 
 def test_open_values_are_asked_for(tmp_path, capsys) -> None:
-    text = FRANKA.replace("      open: 0.04", "      open: null")
+    text = FRANKA.replace("open: 0.04", "open: null")
     text += "open: {'grippers[0].command.open': 'drive the hand open and read the joint'}\n"
     status, report = check(tmp_path, text)
     assert status == 1
@@ -63,38 +63,46 @@ def test_a_name_that_does_not_exist_is_an_error(capsys) -> None:
     assert "no robot profile 'nobody'" in capsys.readouterr().err
 
 
-CHAIN = "    kinematics:\n"
+CHAIN = (profile_path("franka_fr3").parents[1] / "kinematics" / "franka.yaml").read_text()
+OWN_CHAIN = FRANKA.replace("kinematics: franka #", "kinematics: chain.yaml #")
+BOX = "    workspace: {lower: [0.2, -0.5, 0], upper: [0.8, 0.5, 1]}\n"
 
 
 @pytest.mark.parametrize(
     ("old", "new", "key", "problem"),
     [
-        ("        - {xyz: [0, 0, 0.333]}\n", "", "arms[0].kinematics.joints", "has 6 frames for 7 joints"),
+        ("  - {xyz: [0, 0, 0.333]}\n", "", "arms[0].kinematics.joints", "has 6 frames for 7 joints"),
         ("{xyz: [0, 0, 0.333]}", "{axis: [0, 0, 0]}", "arms[0].kinematics.joints[0].axis", "has no length"),
         ("{xyz: [0, 0, 0.333]}", "{slides: true}", "arms[0].kinematics.joints[0].slides", "does not fit unit rad"),
         ("xyz: [0, 0, 0.333]", "xyz: [0, 0, 333]", "arms[0].kinematics.joints[0].xyz", "looks like another unit"),
-        (
-            CHAIN,
-            "    workspace: {lower: [0.4, -0.5, 0], upper: [0.8, 0.5, 1]}\n" + CHAIN,
-            "arms[0].workspace",
-            "its tool at [0.307, -0.0, 0.487] m",
-        ),
     ],
 )
-def test_a_chain_that_does_not_fit_the_arm_and_a_box_around_nothing_are_found(tmp_path, old, new, key, problem) -> None:
-    status, report = check(tmp_path, FRANKA.replace(old, new))
+def test_a_chain_that_does_not_fit_the_arm_is_found(tmp_path, old, new, key, problem) -> None:
+    (tmp_path / "chain.yaml").write_text(CHAIN.replace(old, new))
+    status, report = check(tmp_path, OWN_CHAIN)
     assert status == 1
     found = {p["key"]: p["problem"] for p in report["problems"]}
     assert problem in found[key]
 
 
-def test_a_workspace_needs_a_chain_and_an_inside(tmp_path) -> None:
-    box = "    workspace: {lower: [0.2, -0.5, 0], upper: [0.8, 0.5, 1]}\n"
-    assert check(tmp_path, FRANKA.replace(CHAIN, box + CHAIN))[0] == 0
-    start, end = FRANKA.index(CHAIN), FRANKA.index("grippers:")
-    status, report = check(tmp_path, FRANKA[:start] + box + FRANKA[end:])
+def test_a_chain_that_is_not_there_or_is_written_into_the_profile_is_refused(tmp_path) -> None:
+    status, report = check(tmp_path, OWN_CHAIN)
     assert status == 1
-    assert [p["problem"] for p in report["problems"]] == ["needs the arm's chain"]
-    status, report = check(tmp_path, FRANKA.replace(CHAIN, box.replace("0.8,", "0.2,") + CHAIN))
+    assert "chain.yaml does not exist" in report["problems"][0]["problem"]
+    status, report = check(tmp_path, FRANKA.replace("kinematics: franka #", "kinematics: {joints: []} #"))
     assert status == 1
-    assert "has no inside" in report["problems"][0]["problem"]
+    assert "'arms[0].kinematics' is no name" in report["problems"][0]["problem"]
+
+
+def test_a_workspace_needs_a_chain_a_pose_and_an_inside(tmp_path) -> None:
+    line = "    kinematics: franka # config/kinematics/franka.yaml\n"
+    assert check(tmp_path, FRANKA.replace(line, line + BOX))[0] == 0
+    for text, problem in (
+        (FRANKA.replace(line, BOX), "needs the arm's chain"),
+        (FRANKA.replace(line, line + BOX).replace("    ready:", "    # ready:"), "needs a pose inside it"),
+        (FRANKA.replace(line, line + BOX.replace("[0.2,", "[0.4,")), "its tool at [0.307, -0.0, 0.487] m"),
+        (FRANKA.replace(line, line + BOX.replace("0.8,", "0.2,")), "has no inside"),
+    ):
+        status, report = check(tmp_path, text)
+        assert status == 1
+        assert [problem in p["problem"] for p in report["problems"]] == [True], report["problems"]

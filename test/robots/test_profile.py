@@ -1,5 +1,6 @@
 """Robot profiles: the Franka's values, and every mistake that is refused, with file, key and remedy."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ Change = Callable[[dict[str, Any]], object]
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
     def write(change: Change | None = None) -> Path:
-        data = yaml.safe_load(yaml.safe_dump(FRANKA))
+        data = json.loads(json.dumps(FRANKA))  # a copy without YAML's anchors
         if change is not None:
             change(data)
         path = tmp_path / "robot.yaml"
@@ -198,15 +199,16 @@ def test_a_missing_value_without_a_reason_is_refused(write) -> None:
 def test_a_robot_with_two_arms_and_two_grippers_fits_the_schema(write) -> None:
     def second_arm(data: dict[str, Any]) -> None:
         left = data["arms"][0]
-        right = yaml.safe_load(yaml.safe_dump(left))
+        right = json.loads(json.dumps(left))
         for arm, side in ((left, "l"), (right, "r")):
             arm["name"] = side
             arm["command"]["topic"] = f"/{side}/command"
             for j in arm["joints"]:
                 j["name"] = f"{side}_{j['name']}"
         data["arms"].append(right)
-        hand = yaml.safe_load(yaml.safe_dump(data["grippers"][0]))
+        hand = json.loads(json.dumps(data["grippers"][0]))
         hand["name"], hand["command"]["action"] = "gripper_r", "/r/gripper_action"
+        data["grippers"][0]["arm"], hand["arm"] = "l", "r"
         data["grippers"].append(hand)
         layout = [*(j["name"] for j in left["joints"]), "gripper", *(j["name"] for j in right["joints"]), "gripper_r"]
         data["state_names"] = data["action_names"] = layout
@@ -217,10 +219,10 @@ def test_a_robot_with_two_arms_and_two_grippers_fits_the_schema(write) -> None:
 
 
 def test_a_profile_is_found_by_name_or_path(tmp_path) -> None:
-    assert profile_path("franka_fr3").name == "franka.yaml"
+    assert profile_path("franka_fr3").name == "franka_fr3.yaml"
     assert profile_path(tmp_path / "x.yaml") == tmp_path / "x.yaml"
-    with pytest.raises(ProfileError, match="no robot profile 'frank'") as refused:
-        load_profile("frank")
-    assert "franka" in refused.value.remedy
+    with pytest.raises(ProfileError, match="no robot profile 'franka'") as refused:
+        load_profile("franka")
+    assert "franka_fr3" in refused.value.remedy
     with pytest.raises(ProfileError, match="no such file"):
         load_profile(tmp_path / "x.yaml")
