@@ -99,7 +99,9 @@ def judge_state_rates(profile: RobotProfile, stamps_ns: Mapping[str, Sequence[in
 def judge_command_rate(profile: RobotProfile, topic: str, stamps_ns: Sequence[int]) -> Finding:
     """Whether commands go out at the rate that the profile says the robot expects."""
     declared = max((arm.command.rate_hz for arm in profile.arms if arm.command.topic == topic), default=0.0)
-    return _rate(Check.COMMANDS, topic, stamps_ns, declared or profile.rates.control, "rates.control or command.rate_hz")
+    return _rate(
+        Check.COMMANDS, topic, stamps_ns, declared or profile.rates.control, "rates.control or command.rate_hz"
+    )
 
 
 def judge_camera(camera: Camera, trial: CameraTrial) -> list[Finding]:
@@ -167,9 +169,7 @@ def _which(camera: Camera, trial: CameraTrial, picture: NDArray[np.uint8]) -> Fi
     if not trial.rendered:
         problem = "" if trial.recognised else "the person does not recognise its picture"
         mistake = Mistake.CAMERA_ORDER if problem else None
-        return Finding(
-            Check.CAMERAS, subject, "asked", "", "recognised", problem, mistake, remedy if problem else ""
-        )
+        return Finding(Check.CAMERAS, subject, "asked", "", "recognised", problem, mistake, remedy if problem else "")
     apart = {name: _apart(picture, other) for name, other in trial.rendered.items()}
     own, nearest = apart.get(camera.name, math.inf), min(apart, key=lambda name: apart[name])
     if own <= SAME_PICTURE and own <= apart[nearest]:
