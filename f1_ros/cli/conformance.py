@@ -86,7 +86,7 @@ def report(profile: str, checks: frozenset[Check], findings: Sequence[Finding]) 
     """Figures of all findings, and a verdict on each check."""
     rows = []
     verdicts: dict[str, Any] = {}
-    made = [check for check in Check if check in checks or check in ALWAYS]
+    made = [check for check in Check if check in (*checks, *ALWAYS, *(finding.check for finding in findings))]
     for check in made:
         found = [finding for finding in findings if finding.check is check]
         rows += [Result(f"{check.value}: {f.subject}", f.value, f.unit, f.goal or None, f.ok) for f in found]

@@ -18,10 +18,6 @@ from std_msgs.msg import String
 
 from f1_ros.nodes.qos import COMMAND, LATCHED, SENSOR
 
-JOINTS_TOPIC = "/f1_sim/joints"
-DESCRIPTION_TOPIC = "/f1_sim/robot_description"
-CAMERA_TOPIC = "/f1_sim/camera/"
-
 
 class SimTruth:
     """Publishers of the truth; `publish` is the physics' thread's, `show` the renderer's.
@@ -39,9 +35,9 @@ class SimTruth:
     ) -> None:
         self._node = node
         self._names = [*joints, *grippers]
-        self._joints = node.create_publisher(JointState, JOINTS_TOPIC, COMMAND)
-        self._description = node.create_publisher(String, DESCRIPTION_TOPIC, LATCHED)
-        self._cameras = {name: node.create_publisher(Image, CAMERA_TOPIC + name, SENSOR) for name in cameras}
+        self._joints = node.create_publisher(JointState, "/f1_sim/joints", COMMAND)
+        self._description = node.create_publisher(String, "/f1_sim/robot_description", LATCHED)
+        self._cameras = {name: node.create_publisher(Image, f"/f1_sim/camera/{name}", SENSOR) for name in cameras}
         self._description.publish(String(data=_description(model, joints)))
 
     def publish(self, positions: Sequence[float], widths: Sequence[float], stamp: Any) -> None:

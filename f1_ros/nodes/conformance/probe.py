@@ -35,12 +35,11 @@ from f1_ros.nodes.conversions import chunk_to_msg, compressed_frame, image_frame
 from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.lifecycle import NAMESPACE
 from f1_ros.nodes.qos import COMMAND, LATCHED, SENSOR
-from f1_ros.nodes.sim_truth import CAMERA_TOPIC, DESCRIPTION_TOPIC, JOINTS_TOPIC
 from f1_ros.observe.frames import Frame
 from f1_ros.robots.conformance import Snapshot
 from f1_ros.robots.conformance_streams import CameraTrial, Endpoint, Role
 from f1_ros.robots.parts import COMPRESSED_IMAGE
-from f1_ros.robots.profile import JOINT_COMMAND, RobotProfile
+from f1_ros.robots.profile import RobotProfile
 from f1_ros.robots.transport import Transport
 
 Array = NDArray[np.float64]
@@ -105,6 +104,7 @@ class ConformanceProbe:
         self._leader = node.create_publisher(JointState, "teleop/joint_command", SENSOR)
         self._chunks = node.create_publisher(ActionChunkMsg, "action_chunk", COMMAND)
         self._set_mode = node.create_client(SetMode, "set_mode")
+        self._commands = profile.arms[0].command
         self._rival: Any = None
         self._subscribe(twin)
 
@@ -238,8 +238,7 @@ class ConformanceProbe:
     def rival(self, there: bool) -> None:
         """Stand as a second publisher on the first command topic, or no more; nothing is published there."""
         if there and self._rival is None:
-            out = next(o for o in self._transport.outgoing if o.topic != JOINT_COMMAND)
-            self._rival = self._node.create_publisher(interface(out.type), out.topic, COMMAND)
+            self._rival = self._node.create_publisher(interface(self._commands.type), self._commands.topic, COMMAND)
         elif not there and self._rival is not None:
             self._node.destroy_publisher(self._rival)
             self._rival = None
@@ -264,14 +263,14 @@ class ConformanceProbe:
             on_picture = partial(self._on_picture, read, self.stamps[camera.topic], self._frames, camera.topic)
             node.create_subscription(kind, camera.topic, on_picture, _PICTURES)
         real = twin is None
-        description = "/robot_description" if real else DESCRIPTION_TOPIC
+        description = "/robot_description" if real else "/f1_sim/robot_description"
         node.create_subscription(String, description, self._on_description, LATCHED)
         if not real:
-            node.create_subscription(JointState, JOINTS_TOPIC, self._on_truth, COMMAND)
+            node.create_subscription(JointState, "/f1_sim/joints", self._on_truth, COMMAND)
         for name in twin or ():
             self._truth_frames[name] = {}
             see = partial(self._on_picture, image_frame, deque[int](maxlen=1), self._truth_frames, name)
-            node.create_subscription(Image, CAMERA_TOPIC + name, see, _PICTURES)
+            node.create_subscription(Image, f"/f1_sim/camera/{name}", see, _PICTURES)
 
     def _spin(self) -> None:
         # Not `executor.spin`: shutting an executor down while another thread spins it raises in that thread.

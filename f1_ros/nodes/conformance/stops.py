@@ -53,7 +53,7 @@ def stops(rig: Rig, checks: Collection[Check]) -> Iterator[Finding]:
     """Stop the arm in each way that the checks ask for, and recover each time."""
     joint = len(rig.profile.arms[0].joints) - 1
     for stop in _ways(rig, joint):
-        if stop.check not in checks:
+        if stop.check not in checks and not (stop.check is Check.SAFE_ACTION and Check.RECOVERY in checks):
             continue
         try:
             yield from _try(rig, stop, joint, recovery=Check.RECOVERY in checks)
