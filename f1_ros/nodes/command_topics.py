@@ -89,7 +89,8 @@ class CommandTopics:
         if not self.robot_found:
             topics = ", ".join(source.topic for source in self._transport.incoming if source.joints)
             return f"No joint state yet on {topics}."
-        return self._robot.foreign_clock() or "Looking for others that command the robot."
+        foreign = self._robot.foreign_clock()
+        return f"{foreign}." if foreign else "Looking for others that command the robot."
 
     def close(self) -> None:
         """Publish nothing any more."""

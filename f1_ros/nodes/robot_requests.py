@@ -25,6 +25,8 @@ PATIENCE_S = 10.0
 """A robot that has not answered a request after this long will not."""
 
 _PAUSE_S = 0.005
+_LAST_TICK_S = 0.1
+"""A tick that is under way still sends its command: only after it is the robot asked for what a command may end."""
 
 Obstacle = Callable[[str], str]
 """Why a request (by its service's name) is refused now, with the remedy; empty if it is not."""
@@ -94,6 +96,7 @@ class RobotRequests:
         try:
             if withhold:
                 self._withhold(withhold)
+                time.sleep(_LAST_TICK_S)
             for request in requests:
                 self._node.get_logger().info(f"{name}: {request.what}, as asked.")
                 problem = await self._send(request)

@@ -13,7 +13,7 @@ from f1_ros.robots.profile import RobotProfile
 from f1_ros.robots.transport import Transport
 
 PART = "robot"
-SIMULATION_ONLY = "Values of the profile hold in a simulation only, and {who} gives the joint state without /clock."
+SIMULATION_ONLY = "Values of the profile hold in a simulation only, and {who} gives the joint state without /clock"
 
 
 class RobotWatch:
@@ -27,30 +27,37 @@ class RobotWatch:
             topic, kind = transport.status_topic
             self._status = PolledSubscription(node, interface(kind), topic)
         self._heard = False
+        self._says = ""
         self.trouble = ""
-        """What the robot says is wrong, in words; empty if nothing is."""
+        """What stands against commanding the robot, in words; empty if nothing does."""
 
     @property
     def remedy(self) -> str:
         """What to do about a trouble."""
+        if self.foreign_clock():
+            return "Set use_sim_time to false for a robot, and give what its profile leaves open."
         requests = ", then call the service 'recover'" if self._transport.recover() else ""
         return f"See why the robot has stopped, and that the way is free{requests}."
 
-    def look(self) -> str:
-        """Take what has come, say on /diagnostics how the robot is, and give its trouble."""
+    def look(self, commanded: bool) -> str:
+        """Take what has come, say on /diagnostics how the robot is, and give its trouble.
+
+        Args:
+            commanded: whether commands go out to it; before, those who publish are still being discovered.
+        """
         if self._status is not None and (message := self._status.newest()) is not None:
             self._heard = True
-            self.trouble = self._transport.trouble(message)
-        if self.trouble:
-            self._diagnostics.set(PART, Level.ERROR, f"{self.trouble}.".capitalize(), {"remedy": self.remedy})
-        elif foreign := self.foreign_clock():
-            remedy = "Set use_sim_time to false for a robot, and give what its profile leaves open."
-            self._diagnostics.set(PART, Level.ERROR, foreign, {"remedy": remedy})
+            self._says = self._transport.trouble(message)
+        foreign = self.foreign_clock()
+        self.trouble = self._says or (foreign if commanded else "")
+        problem = self._says or foreign
+        if problem:
+            self._diagnostics.set(PART, Level.ERROR, f"{problem[0].upper()}{problem[1:]}.", {"remedy": self.remedy})
         elif self._status is not None and not self._heard:
             assert self._transport.status_topic is not None
-            message_text = f"No message on {self._transport.status_topic[0]}: reflexes and stops are not seen."
-            self._diagnostics.set(PART, Level.WARN, message_text, {"remedy": "Start its broadcaster, see the profile."})
-        elif self._status is not None:
+            text = f"No message on {self._transport.status_topic[0]}: reflexes and stops are not seen."
+            self._diagnostics.set(PART, Level.WARN, text, {"remedy": "Start its broadcaster, see the profile."})
+        elif self._status is not None or self._profile.simulated:
             self._diagnostics.set(PART, Level.OK, "Takes commands.")
         return self.trouble
 

@@ -86,8 +86,8 @@ def _forward(below: str, key: str, profile: RobotProfile) -> Iterator[Problem]:
             key,
             "is not given: a forward_command_controller neither interpolates nor watches, and raw position steps trip "
             "an arm's reflexes",
-            "Write 'impedance' if an impedance layer follows its commands, 'simulation' if a simulation does; if neither "
-            "does, use an impedance controller or joint_trajectory_controller.",
+            "Write 'impedance' if an impedance layer follows its commands, 'simulation' if a simulation does. "
+            "Otherwise use an impedance controller or joint_trajectory_controller.",
         )
     elif below == "simulation" and profile.simulated is None:
         yield Problem(key, "is a simulation, and this is not one", "Run it with the simulation, or write 'impedance'.")

@@ -125,7 +125,7 @@ def _simulated(data: dict[str, Any], path: Path) -> RobotProfile:
         if not holders:
             raise ProfileError(f"{overlay}: the profile has no key '{pattern}'.", remedy="Correct the key.")
         for holder, name, key in holders:
-            if holder.get(name) is not None and not any(matches(known, key) for known in profile_open):
+            if not any(matches(known, key) for known in profile_open):
                 raise ProfileError(
                     f"{overlay}: key '{key}' is not open in {path}.",
                     remedy="A simulation gives only what the profile leaves open: take the key out.",

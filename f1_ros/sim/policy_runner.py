@@ -81,7 +81,7 @@ class PolicyRunner:
         if spec.robot != profile.embodiment or round(spec.step_s * 1e9) != STEP_NS:
             raise ConfigError(
                 f"Policy '{spec.name}' is for robot '{spec.robot}' with steps of {spec.step_s} s; the belt world has "
-                f"'{profile.name}' and 0.05 s.",
+                f"'{profile.embodiment}' and 0.05 s.",
                 remedy="Evaluate a policy that was trained in the belt world.",
             )
         if not (math.isfinite(delay_s) and 0.0 <= delay_s <= 2.0):

@@ -32,7 +32,7 @@ def parameters(bringup: BringUp, name: str) -> dict[str, object]:
 def test_the_real_robot_without_a_policy_is_the_action_node_alone() -> None:
     system = franka(FrankaOptions())
     assert executables(system) == ["action_node"]
-    assert parameters(system, "action_node") == {"use_sim_time": False, "profile": "franka", "initial_mode": "hold"}
+    assert parameters(system, "action_node") == {"use_sim_time": False, "profile": "franka_fr3", "initial_mode": "hold"}
 
 
 def test_the_whole_simulated_system(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_recorder_comes_on_request_and_records_what_the_policy_sees(tmp_path: 
     assert executables(system)[-1] == "recorder_node"
     assert parameters(system, "recorder_node") == {
         "use_sim_time": True,
-        "profile": "franka",
+        "profile": "franka_fr3",
         "dataset": str(Path("data/live").absolute()),
         "policy": str(tmp_path),
         "cameras": "",

@@ -67,7 +67,7 @@ def test_gravity_compensation_is_asked_for_in_hold_and_hold_takes_the_arms_where
     robot.joints["left_joint2"] = 0.6  # by hand
     robot.raw["left_motor"] = 2.0
     ros.spin(0.5)
-    assert len(left) == count, "a command would end the gravity compensation"
+    assert len(left) == count, "a command may end the gravity compensation"
     assert "gravity compensation" in robot.status.reason
     assert "gravity compensation" in robot.ask(SetMode.Request.POLICY).message
     assert robot.ask(SetMode.Request.HOLD).success

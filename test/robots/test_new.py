@@ -1,6 +1,7 @@
 """`f1-ros robot new`: asks its way to a profile of a robot whose messages are known."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 
 from f1_ros.cli.main import main
 from f1_ros.errors import ProfileError
+from f1_ros.paths import share_dir
 from f1_ros.robots.choose import transport_for
 from f1_ros.robots.new import Answers, Prompts, ask_profile
 from f1_ros.robots.profile import load_profile
@@ -116,3 +118,13 @@ def test_a_profile_is_not_written_over(tmp_path, capsys) -> None:
     assert main(["robot", "new", "mine", "--answers", str(written(tmp_path, ANSWERS)), "--out", str(out)]) == 2
     assert "is there already" in capsys.readouterr().err
     assert out.read_text() == "mine"
+
+
+def test_the_answers_that_the_docs_show_make_a_profile_that_can_be_used(tmp_path) -> None:
+    text = (share_dir() / "docs" / "new_robot.md").read_text()
+    answers = re.search(r"```yaml\n(arm_kind.*?)```", text, re.DOTALL)
+    assert answers is not None
+    (tmp_path / "answers.yaml").write_text(answers[1])
+    out = tmp_path / "my_robot.yaml"
+    assert main(["robot", "new", "my_robot", "--answers", str(tmp_path / "answers.yaml"), "--out", str(out)]) == 0
+    assert load_profile(out).joints == tuple(f"joint{i}" for i in range(1, 7))

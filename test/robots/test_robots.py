@@ -82,8 +82,9 @@ def with_overlay(tmp_path: Path, values: dict[str, Any], **changes: Any) -> Path
     [
         ({"arms[0].joints[0].velocity": 9.0}, r"'arms\[0\].joints\[0\].velocity' is not open"),
         ({"max_tracking_error": 3.0}, "'max_tracking_error' is not open"),
+        ({"splice_speed": 0.0}, "'splice_speed' is not open"),
         ({"legs[*].joints[*].jerk": 9.0}, "the profile has no key 'legs"),
-        ({"arms[*].joints[*].jrek": 9.0}, r"unknown key 'arms\[0\].joints\[0\].jrek'"),
+        ({"arms[*].joints[*].jrek": 9.0}, r"'arms\[0\].joints\[0\].jrek' is not open"),
         ({"arms[*].joints[*].jerk": 9.0}, r"key 'arms\[0\].joints\[0\].acceleration': has no value"),
     ],
 )

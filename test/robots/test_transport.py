@@ -230,8 +230,8 @@ def test_genie_s_arms_share_a_message_and_its_grippers_have_their_own() -> None:
     assert set(fields) == {"/wbc/arm_command", "/wbc/left_ee_command", "/wbc/right_ee_command"}
     assert list(fields["/wbc/arm_command"]["position"]) == list(range(14))
     assert fields["/wbc/arm_command"]["name"] == GENIE.joints
-    assert list(fields["/wbc/left_ee_command"]["position"]) == pytest.approx([0.5])
-    assert list(fields["/wbc/right_ee_command"]["position"]) == pytest.approx([1.0])
+    assert list(fields["/wbc/left_ee_command"]["position"]) == pytest.approx([60.0])
+    assert list(fields["/wbc/right_ee_command"]["position"]) == pytest.approx([120.0])
     assert "velocity" not in fields["/wbc/left_ee_command"]
 
 
@@ -242,7 +242,7 @@ def test_genie_s_state_goes_by_its_order_and_a_longer_one_is_not_taken_for_it() 
     assert list(reading.positions) == list(range(14))
     reading, widths = said(transport, topic, name=[], position=list(range(42)), velocity=[])
     assert len(reading.names) != len(reading.positions), "whoever takes it refuses it"
-    motor = SimpleNamespace(position=0.25)
+    motor = SimpleNamespace(position=30.0)
     _, widths = said(transport, "/hal/right_ee_data", end_state=[motor])
     assert widths == {"right_gripper": pytest.approx(0.03)}
     assert said(transport, "/hal/right_ee_data", end_state=[])[1] == {}
