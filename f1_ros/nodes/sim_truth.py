@@ -16,7 +16,10 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 
-from f1_ros.nodes.qos import COMMAND, LATCHED, SENSOR
+from f1_ros.nodes.qos import COMMAND, SENSOR
+
+DESCRIBED_EVERY = 50
+"""The robot's description goes out with every so manieth of the joints' messages."""
 
 
 class SimTruth:
@@ -36,9 +39,10 @@ class SimTruth:
         self._node = node
         self._names = [*joints, *grippers]
         self._joints = node.create_publisher(JointState, "/f1_sim/joints", COMMAND)
-        self._description = node.create_publisher(String, "/f1_sim/robot_description", LATCHED)
+        self._description = node.create_publisher(String, "/f1_sim/robot_description", COMMAND)
         self._cameras = {name: node.create_publisher(Image, f"/f1_sim/camera/{name}", SENSOR) for name in cameras}
-        self._description.publish(String(data=_description(model, joints)))
+        self._text = String(data=_description(model, joints))
+        self._published = 0
 
     def publish(self, positions: Sequence[float], widths: Sequence[float], stamp: Any) -> None:
         """Say where everything is: arm joints (rad, or m of a slide) and opening widths of the grippers (m)."""
@@ -46,6 +50,9 @@ class SimTruth:
             message = JointState(name=self._names, position=array("d", [*positions, *widths]))
             message.header.stamp = stamp
             self._joints.publish(message)
+            if self._published % DESCRIBED_EVERY == 0:
+                self._description.publish(self._text)
+            self._published += 1
 
     def show(self, camera: str, picture: Image) -> None:
         """Say what a camera sees."""

@@ -382,3 +382,11 @@ def test_a_recovery_that_is_refused_or_moves_the_arm_is_told() -> None:
     assert judge_recovery("NaN", "No joint state yet.", 0.0, 25.0).problem == "No joint state yet."
     assert judge_recovery("NaN", "", 0.1, 0.1).problem == "the arm moved by 0.100 rad"
 
+
+
+def test_the_document_says_what_each_check_asks_and_which_mistakes_are_named() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text()
+    for check, asks in ASKED.items():
+        assert f"| `{check.value}` | {asks} |" in document
+    for mistake in Mistake:
+        assert f"| {mistake.value} |" in document

@@ -262,10 +262,10 @@ class ConformanceProbe:
             kind, read = (CompressedImage, compressed_frame) if compressed else (Image, image_frame)
             on_picture = partial(self._on_picture, read, self.stamps[camera.topic], self._frames, camera.topic)
             node.create_subscription(kind, camera.topic, on_picture, _PICTURES)
-        real = twin is None
-        description = "/robot_description" if real else "/f1_sim/robot_description"
-        node.create_subscription(String, description, self._on_description, LATCHED)
-        if not real:
+        if twin is None:
+            node.create_subscription(String, "/robot_description", self._on_description, LATCHED)
+        else:
+            node.create_subscription(String, "/f1_sim/robot_description", self._on_description, COMMAND)
             node.create_subscription(JointState, "/f1_sim/joints", self._on_truth, COMMAND)
         for name in twin or ():
             self._truth_frames[name] = {}

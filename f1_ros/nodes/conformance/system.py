@@ -14,7 +14,7 @@ import yaml
 from f1_ros.bringup import BRINGUPS
 from f1_ros.config import read_yaml
 from f1_ros.errors import BringUpError, ProfileError
-from f1_ros.processes import BringUp
+from f1_ros.processes import BringUp, OnExit, Parameter, ProcessSpec
 from f1_ros.robots.files import profile_path, read_profile
 from f1_ros.robots.profile import RobotProfile
 
@@ -30,7 +30,7 @@ class Subject:
     Attributes:
         path: the profile's file.
         profile: what it says.
-        bringup: name of the bring-up that starts its robot.
+        bringup: name of the bring-up that starts its twin; empty for a robot.
         twin: the packaged profile that the twin keeps; None: the robot itself is tried.
     """
 
@@ -40,21 +40,21 @@ class Subject:
     twin: RobotProfile | None
 
     def describe(self) -> BringUp:
-        """The processes."""
-        values = {"policy": "none", "profile": str(self.path)}
-        if self.twin is not None:
-            values["sim"] = "true"
-        built = BRINGUPS[self.bringup].build(values)
+        """The processes: of a robot the action node alone, its drivers run already."""
+        if self.twin is None:
+            parameters: dict[str, Parameter] = {"profile": str(self.path)}
+            node = ProcessSpec(ACTION_NODE, ACTION_NODE, OnExit.END_SYSTEM, "commands to the robot", parameters)
+            return BringUp("conformance", (node,))
+        built = BRINGUPS[self.bringup].build({"policy": "none", "sim": "true", "profile": str(self.path)})
         processes = []
         for process in built.processes:
             parameters = dict(process.parameters)
-            if process.name == ACTION_NODE:
-                process = replace(process, restarts=0)
-            elif self.twin is not None:
+            if process.name != ACTION_NODE:
                 parameters["profile"] = self.twin.name
                 if process.executable == "sim_node":
                     parameters["cubes"] = False
-            processes.append(replace(process, parameters=parameters))
+            # A process that dies ends the run: what it did before must not be judged together with what comes after.
+            processes.append(replace(process, parameters=parameters, restarts=0))
         return BringUp("conformance", tuple(processes))
 
 
@@ -63,25 +63,25 @@ def subject(name_or_path: str, bringup: str, *, real: bool, folder: Path) -> Sub
 
     Args:
         name_or_path: a name in config/robots, or a profile's file.
-        bringup: the bring-up that starts its robot; empty: the one whose name begins the profile's.
+        bringup: the bring-up that starts its twin; empty: the one whose name begins the profile's.
         real: the robot itself, with a copy of the profile that is scaled down.
         folder: where such a copy is written to.
 
     Raises:
         ProfileError: if the profile cannot be read.
-        BringUpError: if no bring-up starts its robot.
+        BringUpError: if no bring-up starts its twin.
     """
     path = profile_path(name_or_path).absolute()
     profile = read_profile(path, simulated=not real)
+    if real:
+        path = slowed(path, folder)
+        return Subject(path, read_profile(path), "", None)
     found = bringup or next((known for known in BRINGUPS if profile.name.startswith(known)), "")
     if found not in BRINGUPS:
         raise BringUpError(
-            f"No bring-up starts a robot of profile '{profile.name}'.",
+            f"No bring-up starts a twin of profile '{profile.name}'.",
             remedy=f"Name one with --bringup: {', '.join(BRINGUPS)}.",
         )
-    if real:
-        path = slowed(path, folder)
-        return Subject(path, read_profile(path), found, None)
     return Subject(path, profile, found, _packaged(profile.name, found))
 
 

@@ -1,0 +1,172 @@
+"""`f1-ros robot conformance` with real processes: the Franka's twin passes, and a profile's mistakes are named."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from f1_ros.cli.conformance import Terminal
+from f1_ros.errors import BringUpError
+from f1_ros.nodes.conformance.run import check_packages, check_profile
+from f1_ros.nodes.conformance.system import subject
+from f1_ros.nodes.interfaces import interface
+from f1_ros.robots.conformance import Check, Mistake
+from f1_ros.robots.files import profile_path, read_profile
+
+REPO = Path(__file__).parents[2]
+Change = Callable[[dict[str, Any]], object]
+
+
+def planted(folder: Path, name: str, change: Change) -> Path:
+    data = yaml.safe_load(profile_path(name).read_text())
+    change(data)
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    return path
+
+
+def conformance(folder: Path, profile: str | Path, *arguments: str, **environment: str) -> dict[str, Any]:
+    """Run the command; gives what it writes, with the exit status and the output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "f1_ros", "robot", "conformance", str(profile), "--json", str(folder / "out.json"),
+         "--log-dir", str(folder / "logs"), *arguments],
+        capture_output=True, text=True, check=False, cwd=REPO, env={**os.environ, "PYTHONPATH": str(REPO), **environment},
+    )  # fmt: skip
+    assert (folder / "out.json").is_file(), done.stdout + done.stderr
+    written: dict[str, Any] = json.loads((folder / "out.json").read_text())
+    assert done.returncode == (0 if written["ok"] else 1), done.stderr
+    return {**written, "output": done.stdout}
+
+
+def problems(written: dict[str, Any]) -> dict[str, str]:
+    return {f"{f['check']}: {f['subject']}": f["problem"] for f in written["findings"] if not f["ok"]}
+
+
+def named(written: dict[str, Any]) -> set[str]:
+    return set(written["mistakes"])
+
+
+def test_the_franka_s_twin_passes_its_profile(tmp_path: Path) -> None:
+    written = conformance(tmp_path, "franka_fr3")
+    assert problems(written) == {}
+    assert written["mistakes"] == []
+    assert set(written["checks"]) == {check.value for check in Check}
+    joints = [f for f in written["findings"] if f["check"] == "joints"]
+    assert len(joints) == 7
+    assert all(abs(abs(f["value"]) - 0.1) < 0.02 for f in joints)
+
+
+def test_mistakes_of_a_profile_are_named_in_the_running_system(tmp_path: Path) -> None:
+    def mistakes(data: dict[str, Any]) -> None:
+        data["arms"][0]["state"]["rate_hz"] = 500
+        data["arms"][0]["joints"][6]["upper"] = 3.3
+        data["grippers"][0]["command"]["open"] = 0.02
+        front, wrist = data["cameras"]
+        front["topic"], wrist["topic"] = wrist["topic"], front["topic"]
+
+    path = planted(tmp_path, "franka_fr3", mistakes)
+    chosen = [word for name in ("state", "cameras", "limits", "grippers") for word in ("--check", name)]
+    written = conformance(tmp_path, path, *chosen)
+    assert named(written) == {
+        mistake.value for mistake in (Mistake.RATE, Mistake.LIMIT, Mistake.GRIPPER_RANGE, Mistake.CAMERA_ORDER)
+    }
+    found = problems(written)
+    assert found["cameras: view of front"] == "shows what the twin renders for 'wrist'"
+    assert "the profile says 500 Hz" in found["state: rate of /franka/joint_states"]
+    assert found["limits: fr3_joint7 upper"].startswith("stops at 3.0")
+    assert "opens to 0.0" in found["grippers: gripper"]
+    assert "[gripper range]" in written["output"]
+
+
+def test_joints_in_another_order_are_named_in_the_running_system(tmp_path: Path) -> None:
+    def mistake(data: dict[str, Any]) -> None:
+        joints = data["arms"][0]["joints"]
+        joints[0], joints[6] = joints[6], joints[0]
+        data["arms"][0]["state"]["named"] = False  # as of a robot whose messages' names say nothing
+        data["arms"][0].pop("kinematics")
+        data["arms"][0].pop("ready")
+
+    written = conformance(tmp_path, planted(tmp_path, "franka_fr3", mistake), "--check", "state")
+    assert Mistake.JOINT_ORDER.value in named(written)
+    assert "where fr3_joint" in problems(written)["state: order of arm"]
+
+
+def test_a_wrong_type_is_named_though_nothing_then_moves(tmp_path: Path) -> None:
+    def mistake(data: dict[str, Any]) -> None:
+        data["arms"][0]["command"] |= {"type": "trajectory_msgs/msg/JointTrajectory", "rate_hz": 10}
+
+    written = conformance(tmp_path, planted(tmp_path, "franka_fr3", mistake), "--check", "topics")
+    assert named(written) == {Mistake.TYPE.value}
+    assert list(problems(written)) == ["topics: /target_joint"]
+
+
+def test_a_missing_vendor_package_is_named_and_nothing_is_started(tmp_path: Path) -> None:
+    package = tmp_path / "hidden" / "franka_msgs"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('not installed')\n")
+    written = conformance(tmp_path, "franka_panda", PYTHONPATH=f"{package.parent}:{REPO}")
+    assert named(written) == {Mistake.PACKAGE.value}
+    assert not (tmp_path / "logs").exists()
+    assert "franka_ros2" in written["output"]
+    assert written["checks"]["joints"]["passed"] is False
+
+
+def test_degrees_in_a_profile_are_named(tmp_path: Path) -> None:
+    def mistake(data: dict[str, Any]) -> None:
+        data["arms"][0]["joints"][0] |= {"lower": -157.2, "upper": 157.2}
+
+    profile = read_profile(planted(tmp_path, "franka_fr3", mistake), simulated=True)
+    findings = list(check_profile(profile))
+    assert {finding.mistake for finding in findings} == {Mistake.UNIT}
+    assert all(finding.remedy for finding in findings)
+
+
+def test_a_package_that_is_there_is_no_finding_against_it() -> None:
+    interface.cache_clear()
+    (finding,) = check_packages(read_profile(profile_path("franka_fr3"), simulated=True))
+    assert finding.ok
+
+
+def test_a_robot_is_moved_slowly_whatever_its_profile_says(tmp_path: Path) -> None:
+    tried = subject("franka_fr3", "", real=True, folder=tmp_path)
+    assert tried.profile.scale == 0.1
+    assert tried.profile.limits.velocity[0] == pytest.approx(0.262)
+    (process,) = tried.describe().processes
+    assert process.name == "action_node"
+    assert process.parameters == {"profile": str(tmp_path / "franka_fr3.yaml")}
+
+    slow = planted(tmp_path, "franka_fr3", lambda data: data.update(scale=0.05))
+    assert subject(str(slow), "", real=True, folder=tmp_path / "copy").profile.scale == 0.05
+
+
+def test_the_twin_keeps_its_own_profile(tmp_path: Path) -> None:
+    path = planted(tmp_path, "franka_fr3", lambda data: data.update(scale=0.5))
+    tried = subject(str(path), "", real=False, folder=tmp_path)
+    parameters = {process.name: process.parameters for process in tried.describe().processes}
+    assert set(parameters) == {"sim_node", "action_node"}
+    assert parameters["sim_node"]["profile"] == "franka_fr3"
+    assert parameters["action_node"]["profile"] == str(path)
+    with pytest.raises(BringUpError, match="No bring-up starts a twin"):
+        subject(str(planted(tmp_path, "franka_fr3", lambda d: d.update(name="robot"))), "", real=False, folder=tmp_path)
+
+
+def test_only_a_whole_yes_moves_a_robot(tmp_path: Path) -> None:
+    answers = iter(["y", "yes ", "YES", "", "no", "y", "n"])
+    person = Terminal(lambda question: next(answers), lambda line: None, tmp_path)
+    assert [person.confirm("Move") for _ in range(5)] == [False, True, True, False, False]
+    assert person.saw("Did it?") is True
+    assert person.saw("Did it?") is False
+
+    def nobody(question: str) -> str:
+        raise EOFError
+
+    with pytest.raises(BringUpError, match="Nobody answers"):
+        Terminal(nobody, lambda line: None, tmp_path).confirm("Move")
