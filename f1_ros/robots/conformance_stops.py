@@ -91,8 +91,10 @@ def judge_stop(profile: RobotProfile, trial: StopTrial) -> Finding:
     )  # fmt: skip
     outcome = judge(fault, trial.trace, profile.limits, _ALL_MISSED)
     problems = list(outcome.problems)
-    if not problems and (outcome.speed or 0.0) < LEAST_SPEED:
-        problems.append(f"the arm was not moving ({outcome.speed or 0.0:.3f} rad/s)")
+    before = [command for command in trial.trace.commands if command.sent_ns <= trial.trace.injected_ns]
+    speed = float(np.abs(before[-1].velocity).max()) if before else 0.0
+    if speed < LEAST_SPEED:
+        problems.append(f"the arm was not moving ({speed:.3f} rad/s)")
     if not trial.robot_off <= STILL_RAD:
         problems.append(f"the robot rests {trial.robot_off:.3f} rad from its last command")
     if not trial.robot_drift <= STILL_RAD:

@@ -95,8 +95,8 @@ def check_packages(profile: RobotProfile) -> Iterator[Finding]:
             interface(kind)
         except ProfileError as error:
             missing.setdefault(kind.partition("/")[0], error)
-    for package, error in missing.items():
-        yield Finding(Check.PACKAGES, package, None, "", "", error.problem, Mistake.PACKAGE, error.remedy)
+    for package, why in missing.items():
+        yield Finding(Check.PACKAGES, package, None, "", "", why.problem, Mistake.PACKAGE, why.remedy)
     if not missing:
         yield Finding(Check.PACKAGES, "message types", len(types), "", "all there")
 
