@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import mujoco
@@ -44,7 +44,7 @@ class SimTruth:
         self._text = String(data=_description(model, joints))
         self._published = 0
 
-    def publish(self, positions: Sequence[float], widths: Sequence[float], stamp: Any) -> None:
+    def publish(self, positions: Iterable[float], widths: Iterable[float], stamp: Any) -> None:
         """Say where everything is: arm joints (rad, or m of a slide) and opening widths of the grippers (m)."""
         if self._joints.get_subscription_count():
             message = JointState(name=self._names, position=array("d", [*positions, *widths]))

@@ -35,10 +35,11 @@ def planted(folder: Path, name: str, change: Change) -> Path:
 
 def conformance(folder: Path, profile: str | Path, *arguments: str, **environment: str) -> dict[str, Any]:
     """Run the command; gives what it writes, with the exit status and the output."""
+    environment = {**os.environ, "PYTHONPATH": str(REPO), **environment}
     done = subprocess.run(
         [sys.executable, "-m", "f1_ros", "robot", "conformance", str(profile), "--json", str(folder / "out.json"),
          "--log-dir", str(folder / "logs"), *arguments],
-        capture_output=True, text=True, check=False, cwd=REPO, env={**os.environ, "PYTHONPATH": str(REPO), **environment},
+        capture_output=True, text=True, check=False, cwd=REPO, env=environment,
     )  # fmt: skip
     assert (folder / "out.json").is_file(), done.stdout + done.stderr
     written: dict[str, Any] = json.loads((folder / "out.json").read_text())

@@ -52,7 +52,7 @@ class PlayedRobot:
         self.joints = {n: lo + (0.3 + 0.4 * i / 14) * (hi - lo) for i, (n, lo, hi) in enumerate(span)}
         self.widths = {g.name: 0.3 * g.open for g in self.own.grippers}
 
-    # -- as the tried profile sees it -----------------------------------------------------------------------------------
+    # -- as the tried profile sees it ---------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
         """Truth, and what the tried profile's transport reads in the robot's messages."""
@@ -101,7 +101,7 @@ class PlayedRobot:
             reached.append(self.snapshot())
         return GripperTrial(gripper.name, asked, (reached[0], reached[1], reached[2]))
 
-    # -- as the robot is --------------------------------------------------------------------------------------------
+    # -- as the robot is ----------------------------------------------------------------------------------------------
 
     def _state_message(self, topic: str, kind: str) -> Any:
         arms = [arm for arm in self.own.arms if arm.state.topic == topic]

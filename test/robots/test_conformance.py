@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from played_robot import Change, PlayedRobot, planted
 
 from f1_ros.errors import ProfileError
 from f1_ros.faults.judge import CommandSample, StatusSample, Trace
@@ -42,7 +43,6 @@ from f1_ros.robots.conformance_streams import (
 )
 from f1_ros.robots.files import read_profile
 from f1_ros.robots.profile import RobotProfile, load_profile
-from played_robot import Change, PlayedRobot, planted
 
 NAMES = ["franka_fr3", "genie1", "arx_lift2_x5", "arx_lift2_acone"]
 FRANKA = load_profile("franka_fr3")
@@ -78,7 +78,7 @@ def test_every_check_says_what_it_asks() -> None:
     assert set(ASKED) == set(Check)
 
 
-# -- the planted mistakes ------------------------------------------------------------------------------------------------
+# -- the planted mistakes ---------------------------------------------------------------------------------------------
 
 
 def swap_arms(data: dict[str, Any]) -> None:
@@ -372,7 +372,10 @@ def test_a_hand_over_without_a_jump_passes_and_a_jump_is_told() -> None:
     assert "0.300 rad/s, 0.100 rad/s are allowed" in judge_hand_over(FRANKA, over(commands, speed_within=0.1)).problem
     assert "0.100 rad from what is asked for" in judge_hand_over(FRANKA, over(commands, off=0.1)).problem
     assert "ends in FAULT (NaN)" in judge_hand_over(FRANKA, over(commands, mode="FAULT", reason="NaN")).problem
-    jumped = [*commands[:40], *(CommandSample(c.sent_ns, c.stamp_ns, c.position + 0.2, c.velocity) for c in commands[40:])]
+    jumped = [
+        *commands[:40],
+        *(CommandSample(c.sent_ns, c.stamp_ns, c.position + 0.2, c.velocity) for c in commands[40:]),
+    ]
     assert "a step's velocity" in judge_hand_over(FRANKA, over(jumped)).problem
     assert "ends in silence" in judge_hand_over(FRANKA, HandOver("x", commands, [], "TELEOP", 0.0)).problem
 
@@ -381,7 +384,6 @@ def test_a_recovery_that_is_refused_or_moves_the_arm_is_told() -> None:
     assert judge_recovery("NaN", "", 0.001, 0.1).ok
     assert judge_recovery("NaN", "No joint state yet.", 0.0, 25.0).problem == "No joint state yet."
     assert judge_recovery("NaN", "", 0.1, 0.1).problem == "the arm moved by 0.100 rad"
-
 
 
 def test_the_document_says_what_each_check_asks_and_which_mistakes_are_named() -> None:
