@@ -60,6 +60,7 @@ bench: setup
 	$(BIN)/python bench/loader.py
 	$(BIN)/python bench/training.py
 	$(BIN)/python bench/synchroniser.py
+	$(BIN)/python bench/twins.py
 	$(BIN)/python bench/limits.py
 	$(BIN)/python bench/switches.py
 	$(BIN)/python bench/engine.py

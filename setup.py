@@ -43,6 +43,7 @@ setup(
             "perception_node = f1_ros.nodes.perception_node:main",
             "action_node = f1_ros.nodes.action_node:main",
             "sim_node = f1_ros.nodes.sim_node:main",
+            "twin_node = f1_ros.nodes.twin_node:main",
             "expert_node = f1_ros.nodes.expert_node:main",
             "teleop_node = f1_ros.nodes.teleop_node:main",
             "stand_in_node = f1_ros.nodes.stand_in_node:main",

@@ -38,7 +38,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help=f"make this check only, may be repeated: {', '.join(check.value for check in Check)}",
     )
     parser.add_argument(
-        "--bringup", default="", metavar="ROBOT", help="of `f1-ros up`; by default the one whose name begins NAME"
+        "--twin",
+        default="",
+        metavar="NAME",
+        help="packaged profile whose twin is the robot (default: the profile's name)",
     )
     parser.add_argument("--log-dir", type=Path, metavar="DIR", help="logs of the processes (default: in ~/.ros/log)")
     parser.add_argument(
@@ -61,7 +64,7 @@ def run_conformance(args: argparse.Namespace) -> int:
     if args.network and not args.real:
         raise BringUpError("--network is for a robot.", remedy="Add --real, or leave it out: a twin runs here.")
     logs = args.log_dir or default_log_dir("conformance")
-    tried = subject(args.profile, args.bringup, real=args.real, folder=logs)
+    tried = subject(args.profile, args.twin, real=args.real, folder=logs)
     checks = frozenset(Check(name) for name in args.check) if args.check else frozenset(Check)
     person = Terminal(input, print, logs) if args.real else Nobody()
     if args.real:

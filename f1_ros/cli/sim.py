@@ -1,4 +1,4 @@
-"""`f1-ros sim`: record demonstrations in the belt world, evaluate policies there."""
+"""`f1-ros sim`: record demonstrations in a simulated world, evaluate policies there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the group `sim` to the command line."""
-    group = subparsers.add_parser("sim", help="the MuJoCo belt: record demonstrations, evaluate policies")
+    group = subparsers.add_parser("sim", help="the MuJoCo worlds: record demonstrations, evaluate policies")
     commands = group.add_subparsers(metavar="COMMAND", required=True)
 
     record = commands.add_parser("record", help="record demonstrations of the scripted expert")
@@ -29,7 +29,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     record.add_argument(
         "--ray", metavar="ADDRESS", help="work on a Ray cluster: auto, HOST:PORT, or local (one that begins here)"
     )
-    record.add_argument("--config", type=Path, help="belt configuration (default: the packaged config/sim/belt.yaml)")
+    record.add_argument(
+        "--config", type=Path, help="the world's configuration (default: the packaged config/sim/belt.yaml)"
+    )
     record.add_argument(
         "--format",
         choices=("arrays", "lerobot"),
@@ -38,7 +40,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     record.set_defaults(run=_record)
 
-    evaluate = commands.add_parser("eval", help="how often a policy picks the cube from the moving belt")
+    evaluate = commands.add_parser(
+        "eval", help="how often a policy succeeds: picks the cube from the belt, or does a twin's task"
+    )
     who = evaluate.add_mutually_exclusive_group(required=True)
     who.add_argument("--policy", type=Path, metavar="DIR", help="policy directory")
     who.add_argument("--expert", action="store_true", help="the scripted expert instead of a policy")
@@ -93,7 +97,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument(
         "--ray", metavar="ADDRESS", help="work on a Ray cluster: auto, HOST:PORT, or local (one that begins here)"
     )
-    evaluate.add_argument("--config", type=Path, help="belt configuration (default: the packaged config/sim/belt.yaml)")
+    evaluate.add_argument(
+        "--config", type=Path, help="the world's configuration (default: the packaged config/sim/belt.yaml)"
+    )
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     evaluate.set_defaults(run=_evaluate)
     ablate.add_parser(commands)
@@ -117,14 +123,14 @@ def _foresight(args: argparse.Namespace) -> int:
 
     if args.rows < 1:
         raise ConfigError(f"--rows is {args.rows}.", remedy="Give 1 or more.")
-    settings = EvaluationSettings(args.policy, episodes=1, seed=args.seed, belt=load_belt_config(args.config))
+    settings = EvaluationSettings(args.policy, episodes=1, seed=args.seed, world=load_belt_config(args.config))
     rows = draw_foresight(settings, args.out, rows=args.rows)
     print(f"{args.out}: {rows} instants")
     return 0
 
 
 def _record(args: argparse.Namespace) -> int:
-    from f1_ros.sim.config import load_belt_config
+    from f1_ros.sim.worlds import load_world_config
 
     if args.format == "lerobot":
         from f1_ros.sim.dataset import record_dataset as record
@@ -140,7 +146,7 @@ def _record(args: argparse.Namespace) -> int:
         args.seed,
         workers=2 if args.workers is None and args.ray is None else args.workers,
         cluster=args.ray,
-        config=load_belt_config(args.config),
+        config=load_world_config(args.config),
         progress=progress,
     )
     print(file=sys.stderr)
@@ -155,23 +161,29 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     from f1_ros.cli.report import Report, Result
     from f1_ros.errors import ConfigError
-    from f1_ros.sim.config import load_belt_config
+    from f1_ros.sim.config import BeltConfig
     from f1_ros.sim.evaluate import EvaluationSettings, evaluate
+    from f1_ros.sim.worlds import load_world_config
 
     if args.goal is not None and not 0.0 <= args.goal <= 1.0:
         raise ConfigError(f"--goal is {args.goal}.", remedy="Give a rate from 0 to 1.")
     if args.goal is not None and args.stream is not None:
         raise ConfigError("--goal is a rate of single picks.", remedy="Leave out --goal, or --stream.")
-    belt = load_belt_config(args.config)
-    if args.belt_speed is not None:
-        belt = dataclasses.replace(belt, speed=tuple(args.belt_speed))
-    if args.direction != "both":
-        belt = dataclasses.replace(belt, direction=1 if args.direction == "+y" else -1)
+    world = load_world_config(args.config)
+    belt = world if isinstance(world, BeltConfig) else None
+    if belt is None and (args.belt_speed is not None or args.direction != "both"):
+        raise ConfigError(
+            "--belt-speed and --direction are the Franka's belt's.", remedy="Set what the world's configuration has."
+        )
+    if belt is not None and args.belt_speed is not None:
+        world = belt = dataclasses.replace(belt, speed=tuple(args.belt_speed))
+    if belt is not None and args.direction != "both":
+        world = belt = dataclasses.replace(belt, direction=1 if args.direction == "+y" else -1)
     settings = EvaluationSettings(
         policy=args.policy,
         episodes=args.episodes,
         seed=args.seed,
-        belt=belt,
+        world=world,
         delay_s=args.delay,
         near_delay_s=args.near_delay,
         continuity=args.continuity,
@@ -189,7 +201,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         prepare(args.policy, args.engine)
 
     def progress(done: int, picked: int) -> None:
-        print(f"\r{done} of {args.episodes} episodes, {picked} picked", end="", file=sys.stderr, flush=True)
+        print(f"\r{done} of {args.episodes} episodes, {picked} succeeded", end="", file=sys.stderr, flush=True)
 
     found = evaluate(settings, workers=args.workers, cluster=args.ray, progress=progress)
     print(file=sys.stderr)
@@ -203,7 +215,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         ]
     if settings.reaction:
         results += _reactions(found, settings)
-    bands = found.bands(belt.speed) if args.stream is None else []
+    bands = found.bands(belt.speed) if args.stream is None and belt is not None else []
     report = Report(
         command=" ".join(["f1-ros sim eval", str(args.policy) if args.policy else "--expert"]),
         results=results,
@@ -243,7 +255,9 @@ def _picks(found: Evaluation, settings: EvaluationSettings, goal: float | None) 
         Result("time_to_pick", found.time_to_pick_s, "s"),
         Result("command_jerk_rms", found.jerk_rms, "rad/s3"),
     ]
-    if settings.until_binned:
+    if found.stages is not None:
+        results += [Result(f"stage_{stage + 1}_rate", share) for stage, share in enumerate(found.stages)]
+    elif settings.until_binned:
         results.append(Result("binned_rate", found.binned_rate))
     return results
 

@@ -1,15 +1,22 @@
-"""The simulated hand's side of ROS: a GripperCommand action server that answers when the fingers have arrived."""
+"""The simulated hand's side of ROS: franka_gripper's actions, answered when the fingers have arrived.
+
+As the real hand it hangs when goals are streamed to it, and answers again once it is homed (`f1_ros.sim.reflex`).
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from control_msgs.action import GripperCommand
+from franka_msgs.action import Grasp, Homing, Move
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 
 from f1_ros.robots.parts import Gripper
+from f1_ros.sim.reflex import GripperHang
 
 REACHED = 0.002  # m
 STALLED_SPEED = 0.005  # m/s
@@ -24,7 +31,7 @@ class SimGripper:
     """
 
     def __init__(self, node: Node, gripper: Gripper, width: float) -> None:
-        """Serve the profile's action.
+        """Serve the profile's action, and beside it franka_gripper's `move`, `grasp` and `homing`.
 
         Args:
             node: the node.
@@ -34,24 +41,41 @@ class SimGripper:
         self._gripper = gripper
         self._lock = threading.Lock()
         self._goal: ServerGoalHandle | None = None
-        self._since_ns = self._moved_ns = 0
+        self._since_ns = self._moved_ns = self._now_ns = 0
         self._last = width
+        self._hang = GripperHang()
         self.target = width
-        self._server = ActionServer(
-            node,
-            GripperCommand,
-            gripper.command.action,
-            execute_callback=self._unused,
-            goal_callback=self._on_request,
-            handle_accepted_callback=self._on_goal,
-            cancel_callback=lambda _: CancelResponse.ACCEPT,
+        beside = gripper.command.action.rpartition("/")[0]
+        served: tuple[tuple[Any, str, Callable[[Any], float]], ...] = (
+            (GripperCommand, gripper.command.action, lambda request: self._width(request.command.position)),
+            (Move, f"{beside}/move", lambda request: float(request.width)),
+            (Grasp, f"{beside}/grasp", lambda request: float(request.width)),
+            (Homing, f"{beside}/homing", lambda _: gripper.open),
         )
+        self._wanted = {kind.Goal: wanted for kind, _, wanted in served}
+        self._servers = [
+            ActionServer(
+                node,
+                kind,
+                action,
+                execute_callback=self._unused,
+                goal_callback=self._on_request,
+                handle_accepted_callback=self._on_goal,
+                cancel_callback=lambda _: CancelResponse.ACCEPT,
+            )
+            for kind, action, _ in served
+        ]
+
+    @property
+    def hangs(self) -> bool:
+        """Goals were streamed to it: it answers nothing until it is homed."""
+        return self._hang.hangs
 
     def step(self, width: float, now_ns: int) -> None:
         """Take the measured opening width (m) at a time (ns), and answer the goal once its end is known."""
         with self._lock:
-            goal = self._goal
-            if goal is None:
+            goal, self._now_ns = self._goal, now_ns
+            if goal is None or self._hang.hangs:
                 self._last = width
                 return
             if self._since_ns == 0:
@@ -68,34 +92,48 @@ class SimGripper:
 
     def close(self) -> None:
         """Stop serving."""
-        self._server.destroy()
+        for server in self._servers:
+            server.destroy()
 
-    def _on_request(self, goal: GripperCommand.Goal) -> GoalResponse:
-        width = self._width(goal.command.position)
+    def _on_request(self, goal: Any) -> GoalResponse:
+        width = self._wanted[type(goal)](goal)
         inside = self._gripper.closed - REACHED <= width <= self._gripper.open + REACHED  # so written that NaN fails
         return GoalResponse.ACCEPT if inside else GoalResponse.REJECT
 
     def _on_goal(self, goal: ServerGoalHandle) -> None:
         with self._lock:
             before, self._goal = self._goal, goal
-            self.target = self._width(goal.request.command.position)
+            if isinstance(goal.request, Homing.Goal):
+                self._hang.home()
+            elif self._hang.goal(self._now_ns):
+                self.target = self._last  # it stays where it is, and answers nobody
+                return
+            self.target = self._wanted[type(goal.request)](goal.request)
             self._since_ns, width = 0, self._last
         if before is not None:
             self._answer(before, width, False, False)
 
     def _answer(self, goal: ServerGoalHandle, width: float, reached: bool, stalled: bool) -> None:
-        def finish(handle: ServerGoalHandle) -> GripperCommand.Result:
+        def finish(handle: ServerGoalHandle) -> Any:
             if handle.is_cancel_requested:
                 handle.canceled()
             elif reached or stalled:
                 handle.succeed()
             else:
                 handle.abort()
-            return GripperCommand.Result(position=self._position(width), stalled=stalled, reached_goal=reached)
+            request = handle.request
+            if isinstance(request, GripperCommand.Goal):
+                return GripperCommand.Result(position=self._position(width), stalled=stalled, reached_goal=reached)
+            success = reached
+            if isinstance(request, Grasp.Goal):  # it is to end on something as wide as its epsilon says
+                lower, upper = request.width - request.epsilon.inner, request.width + request.epsilon.outer
+                success = (reached or stalled) and lower <= width <= upper
+            kind = {Move.Goal: Move, Grasp.Goal: Grasp, Homing.Goal: Homing}[type(request)]
+            return kind.Result(success=success, error="" if success else "The fingers did not get there.")
 
         goal.execute(finish)
 
-    def _unused(self, goal: ServerGoalHandle) -> GripperCommand.Result:
+    def _unused(self, goal: ServerGoalHandle) -> Any:
         raise AssertionError("Goals are executed by _answer.")
 
     def _width(self, position: float) -> float:

@@ -1,21 +1,15 @@
 """The simulated robot: the belt world behind exactly the topics and types of the real robot's profile, and `/clock`.
 
-Three threads. The physics steps every 10 ms of simulated time at absolute deadlines and publishes what joints and
-clock say; the renderer draws snapshots of the world (MuJoCo lets go of the interpreter's lock meanwhile) and publishes
-the newest one only; the executor's thread serves the gripper's action. As a real robot, the arm keeps its last target
-when commands stop, and its controller ignores commands while more than one node publishes them.
+Three threads. The physics' publishes what joints and clock say, the renderer's the pictures (see `SimLoop`); the
+executor's thread serves the actions. As a real robot, the arm keeps its last target when commands stop, its controller
+ignores commands while more than one node publishes them, and a jump in the target is a reflex (`f1_ros.sim.reflex`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import gc
-import os
-import queue
 import sys
 import threading
-import time
-import traceback
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,32 +17,39 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from franka_msgs.action import ErrorRecovery
+from franka_msgs.msg import FrankaRobotState
 from nav_msgs.msg import Odometry
+from rclpy.action import ActionServer
+from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
 from rosgraph_msgs.msg import Clock as ClockMsg
 from sensor_msgs.msg import Image, JointState
 
-from f1_ros.control.loop import SystemMonotonic, enter_realtime
 from f1_ros.errors import ConfigError
-from f1_ros.nodes.conversions import image_to_msg, to_time
+from f1_ros.nodes.conversions import image_to_msg, to_ns, to_time
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.lifecycle import ManagedNode, run
 from f1_ros.nodes.parameters import PROFILE, NodeParameter
 from f1_ros.nodes.polled import PolledSubscription
 from f1_ros.nodes.qos import COMMAND, SENSOR
-from f1_ros.nodes.realtime import schedule_process
 from f1_ros.nodes.sim_gripper import SimGripper
+from f1_ros.nodes.sim_loop import LOOP_PARAMETERS, TICK_HZ, SimLoop
 from f1_ros.nodes.sim_truth import SimTruth
 from f1_ros.nodes.sim_view import View, open_view
 from f1_ros.robots.parts import IMAGE
 from f1_ros.robots.profile import RobotProfile, load_profile
-from f1_ros.sim.camera import Snapshot, open_renderer
+from f1_ros.sim.camera import Renderer, Snapshot
 from f1_ros.sim.config import load_belt_config
-from f1_ros.sim.scene import ARM_JOINTS, TICK_NS
+from f1_ros.sim.gripper import gripper_reading
+from f1_ros.sim.lockstep import FR3_LIMITS
+from f1_ros.sim.reflex import Reflex, RobotMode
+from f1_ros.sim.scene import ARM_JOINTS
 from f1_ros.sim.world import BeltWorld
 
-TICK_HZ = 100.0
-BEHIND_S = 0.2  # so far behind its deadlines, the simulation lets time go instead of running after it
+ROBOT_STATE_TOPIC = "/franka_robot_state_broadcaster/robot_state"
+ROBOT_STATE_HZ = 20.0
+RECOVERY_ACTION = "/action_server/error_recovery"
 BASE_FRAME = "fr3_link0"
 
 PARAMETERS = (
@@ -57,26 +58,7 @@ PARAMETERS = (
     NodeParameter("seed", 0, "Seed of the hand's start and of all cubes.", lower=0, upper=2**31 - 1),
     NodeParameter("belt_speed", 0.15, "Speed of the belt towards +y, m/s.", lower=-1.0, upper=1.0, live=True),
     NodeParameter("cubes", True, "Cubes come onto the belt by themselves, one after the other."),
-    NodeParameter("real_time_factor", 1.0, "Simulated seconds per second.", lower=0.01, upper=20.0),
-    NodeParameter("clock_rate", 50.0, "/clock, Hz of simulated time.", lower=10.0, upper=100.0),
-    NodeParameter("camera_rate", 20.0, "Pictures, Hz of simulated time.", lower=1.0, upper=50.0),
-    NodeParameter("image_width", 96, "Width of the pictures, px.", lower=16, upper=1280),
-    NodeParameter("image_height", 96, "Height of the pictures, px.", lower=16, upper=1280),
-    NodeParameter(
-        "renderer",
-        "ray",
-        "What draws the pictures: ray, which policies are trained on, egl, or auto for egl where there is one.",
-        check=lambda kind: None if kind in ("ray", "egl", "auto") else f"'{kind}' is none of ray, egl, auto.",
-    ),
-    NodeParameter(
-        "realtime_priority",
-        30,
-        "SCHED_FIFO priority of the physics where the system permits it (a real robot keeps its time however busy the "
-        "computer is; the process's other threads get 10 less); 0: ordinary scheduling.",
-        lower=0,
-        upper=99,
-    ),
-    NodeParameter("view", False, "Open MuJoCo's viewer; needs a display."),
+    *LOOP_PARAMETERS,
 )
 
 
@@ -90,9 +72,9 @@ class SimNode(ManagedNode):
         self._diagnostics: Diagnostics | None = None
         self._gripper: SimGripper | None = None
         self._view: View | None = None
-        self._threads: list[threading.Thread] = []
-        self._stop = threading.Event()
+        self._loop: SimLoop | None = None
         self._base_ns = 0
+        self._reflex_lock = threading.Lock()  # the physics follows, the executor recovers
         self.add_post_set_parameters_callback(lambda _: self._set_belt_speed())
 
     def configure(self) -> None:
@@ -112,6 +94,7 @@ class SimNode(ManagedNode):
         self._counts = self.create_publisher(DiagnosticStatus, "/f1_sim/counts", COMMAND)
         cameras = [camera.name for camera in profile.cameras]
         self._truth = SimTruth(self, self._world.scene.model, ARM_JOINTS, [gripper.name], cameras)
+        self._modes = self.create_publisher(FrankaRobotState, ROBOT_STATE_TOPIC, COMMAND)
         self._diagnostics = Diagnostics(self, profile.name)
         if self.value("view"):
             self._view = open_view(self._world.scene)
@@ -120,30 +103,31 @@ class SimNode(ManagedNode):
         """Let time run."""
         world = self._built()
         profile = self._profile
-        self._stop.clear()
-        self._target = world.joint_positions
-        self._target_gripper = world.gripper_width
+        self._reflex = Reflex(world.joint_positions, FR3_LIMITS.velocity)
         self._rivals = False
-        self._ticks = self._pictures = 0
-        self._said = (time.monotonic(), 0, 0)
-        self._snapshots: queue.Queue[Snapshot] = queue.Queue(maxsize=1)
         self._commands = PolledSubscription(self, JointState, profile.arms[0].command.topic, COMMAND)
         self._gripper = SimGripper(self, profile.grippers[0], world.gripper_width)
         self._timer = self.create_timer(1.0, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._threads = [
-            threading.Thread(target=self._or_die, args=(loop,), name=loop.__name__)
-            for loop in (self._run_physics, self._run_renderer)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._loop = SimLoop(
+            self,
+            self._step,
+            self._draw,
+            world.scene,
+            self._view,
+            renderer=self.value("renderer"),
+            real_time_factor=self.value("real_time_factor"),
+            realtime_priority=self.value("realtime_priority"),
+        )
+        self._recovery = ActionServer(self, ErrorRecovery, RECOVERY_ACTION, execute_callback=self._recover)
+        self._loop.start()
         self.get_logger().info(f"Simulating '{profile.name}' at a belt of {world.belt_speed:g} m/s.")
 
     def deactivate(self) -> None:
         """Let time stand still; the world stays as it is."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        self._threads = []
+        if self._loop is not None:
+            self._loop.stop()
+            self._loop = None
+            self._recovery.destroy()
         if self._gripper is not None:
             self._gripper.close()
             self._commands.close()
@@ -158,7 +142,14 @@ class SimNode(ManagedNode):
         if self._diagnostics is not None:
             self._diagnostics.close()
             self._diagnostics = None
-            for publisher in (self._clock_publisher, self._joints, self._fingers, self._cube, self._counts):
+            for publisher in (
+                self._clock_publisher,
+                self._joints,
+                self._fingers,
+                self._cube,
+                self._counts,
+                self._modes,
+            ):
                 self.destroy_publisher(publisher)
             for publisher in self._cameras.values():
                 self.destroy_publisher(publisher)
@@ -191,80 +182,60 @@ class SimNode(ManagedNode):
         if self._world is not None:
             self._world.belt_speed = float(self.value("belt_speed"))
 
-    def _or_die(self, loop: Any) -> None:
-        try:
-            loop()
-        finally:
-            gc.unfreeze()
-            if not self._stop.is_set():
-                self.get_logger().fatal(f"The simulation failed:\n{traceback.format_exc()}")
-                sys.stderr.flush()
-                os._exit(1)
-
     # -- the physics' thread ------------------------------------------------------------------------------------------
 
-    def _run_physics(self) -> None:
-        if self.value("realtime_priority"):
-            schedule_process(max(1, self.value("realtime_priority") - 10))
-            enter_realtime(self.value("realtime_priority"))
-        monotonic, period_ns = SystemMonotonic(), round(TICK_NS / self.value("real_time_factor"))
-        deadline_ns = monotonic.now_ns()
-        while not self._stop.is_set():
-            self._step()
-            deadline_ns = max(deadline_ns + period_ns, monotonic.now_ns() - round(BEHIND_S * 1e9))
-            monotonic.sleep_until(deadline_ns)
-
     def _step(self) -> None:
-        world, gripper = self._built(), self._gripper
+        world, gripper, loop = self._built(), self._gripper, self._loop
         assert gripper is not None
+        assert loop is not None
         message = self._commands.newest()
         if message is not None and not self._rivals:
             self._take_target(message)
-        world.step(self._target, gripper.target)
-        self._ticks += 1
+        world.step(self._reflex.target, gripper.target)
         now_ns = self._base_ns + world.time_ns
         gripper.step(world.gripper_width, now_ns)
         stamp = to_time(now_ns)
-        if self._due(self.value("clock_rate")):
+        if loop.due(self.value("clock_rate")):
             self._clock_publisher.publish(ClockMsg(clock=stamp))
         arm, hand = self._profile.arms[0], self._profile.grippers[0]
-        if self._due(arm.state.rate_hz or TICK_HZ):
+        if loop.due(arm.state.rate_hz or TICK_HZ):
             positions, velocities = array("d", world.joint_positions), array("d", world.joint_velocities)
             joints = JointState(name=list(ARM_JOINTS), position=positions, velocity=velocities)
             joints.header.stamp = stamp
             self._joints.publish(joints)
-        if self._due(hand.state.rate_hz or TICK_HZ):
+        if loop.due(hand.state.rate_hz or TICK_HZ):
             self._fingers.publish(self._finger_state(world.gripper_width, stamp))
-        if self._due(self.value("camera_rate")):
-            self._offer(dataclasses.replace(world.snapshot(), time_ns=now_ns))
-        if self._due(50.0):
+        if loop.due(self.value("camera_rate")):
+            loop.offer(dataclasses.replace(world.snapshot(), time_ns=now_ns))
+        if loop.due(50.0):
             self._publish_cube(world, stamp)
             self._truth.publish(world.joint_positions, [world.gripper_width], stamp)
-
-    def _due(self, rate_hz: float) -> bool:
-        """Whether what comes at this rate comes in this tick."""
-        return int(self._ticks * rate_hz / TICK_HZ) != int((self._ticks - 1) * rate_hz / TICK_HZ)
+        if loop.due(10.0):
+            self._publish_counts(world)
+        if loop.due(ROBOT_STATE_HZ):
+            self._publish_mode(stamp)
 
     def _take_target(self, message: JointState) -> None:
         by_name = dict(zip(message.name, message.position, strict=False))
         target = np.array([by_name.get(joint, np.nan) for joint in ARM_JOINTS])
-        if np.isfinite(target).all():
-            self._target = target
+        with self._reflex_lock:
+            self._reflex.command(target, to_ns(message.header.stamp), self._built().joint_positions)
+
+    def _publish_mode(self, stamp: Any) -> None:
+        state = FrankaRobotState(robot_mode=int(self._reflex.mode))
+        state.header.stamp = stamp
+        flag = self._reflex.mode is RobotMode.REFLEX
+        state.current_errors.joint_motion_generator_velocity_discontinuity = flag
+        state.last_motion_errors.joint_motion_generator_velocity_discontinuity = self._reflex.count > 0
+        self._modes.publish(state)
 
     def _finger_state(self, width: float, stamp: Any) -> JointState:
-        gripper, state = self._profile.grippers[0], self._profile.grippers[0].state
-        assert state.closed is not None  # a profile with an open value is not loaded
-        assert state.open is not None
-        total = state.closed + (width - gripper.closed) / (gripper.open - gripper.closed) * (state.open - state.closed)
-        message = JointState(name=list(state.joints), position=[total / len(state.joints)] * len(state.joints))
+        gripper = self._profile.grippers[0]
+        reading = gripper_reading(gripper, width)
+        joints = gripper.state.joints
+        message = JointState(name=list(joints), position=[reading] * len(joints))
         message.header.stamp = stamp
         return message
-
-    def _offer(self, snapshot: Snapshot) -> None:
-        try:
-            self._snapshots.put_nowait(snapshot)
-        except queue.Full:
-            return  # the renderer is behind: this picture is left out, as a camera that is too slow leaves out frames
 
     def _publish_cube(self, world: BeltWorld, stamp: Any) -> None:
         cube = world.target
@@ -278,32 +249,20 @@ class SimNode(ManagedNode):
             # In the base frame, not the cube's: what nav_msgs asks of a vehicle would only be turned back here.
             twist.linear.x, twist.linear.y, twist.linear.z = (float(v) for v in cube.velocity)
             self._cube.publish(message)
-        if self._ticks % 10 == 0:
-            counts = dataclasses.asdict(world.counts)
-            values = [KeyValue(key=name, value=str(count)) for name, count in counts.items()]
-            self._counts.publish(DiagnosticStatus(name="cubes", message="since the start", values=values))
+
+    def _publish_counts(self, world: BeltWorld) -> None:
+        counts = dataclasses.asdict(world.counts) | {"reflexes": self._reflex.count}
+        values = [KeyValue(key=name, value=str(count)) for name, count in counts.items()]
+        self._counts.publish(DiagnosticStatus(name="cubes", message="since the start", values=values))
 
     # -- the renderer's thread ----------------------------------------------------------------------------------------
 
-    def _run_renderer(self) -> None:
-        renderer = open_renderer(self._built().scene, self.value("renderer"))
+    def _draw(self, renderer: Renderer, snapshot: Snapshot) -> None:
         width, height = self.value("image_width"), self.value("image_height")
-        try:
-            while not self._stop.is_set():
-                try:
-                    snapshot = self._snapshots.get(timeout=0.1)
-                except queue.Empty:
-                    continue
-                for camera in self._profile.cameras:
-                    picture = renderer.render(snapshot, camera.name, width, height)
-                    message = image_to_msg(picture, snapshot.time_ns, camera.name)
-                    self._cameras[camera.name].publish(message)
-                    self._truth.show(camera.name, message)
-                self._pictures += 1
-                if self._view is not None:
-                    self._view.show(snapshot)
-        finally:
-            renderer.close()
+        for camera in self._profile.cameras:
+            picture = renderer.render(snapshot, camera.name, width, height)
+            self._cameras[camera.name].publish(image_to_msg(picture, snapshot.time_ns, camera.name))
+            self._truth.show(camera.name, picture, snapshot.time_ns)
 
     # -- the executor's thread ----------------------------------------------------------------------------------------
 
@@ -316,16 +275,22 @@ class SimNode(ManagedNode):
             self._diagnostics.set("command topic", Level.ERROR, f"More than one publisher on {topic}: all are ignored.")
         else:
             self._diagnostics.set("command topic", Level.OK, "At most one publisher.")
-        now_s, ticks, pictures = time.monotonic(), self._ticks, self._pictures
-        then_s, ticks_then, pictures_then = self._said
-        self._said = now_s, ticks, pictures
-        factor = (ticks - ticks_then) * TICK_NS * 1e-9 / (now_s - then_s)
-        wanted = float(self.value("real_time_factor"))
-        values = {"real-time factor": factor, "pictures Hz": (pictures - pictures_then) / (now_s - then_s)}
-        if factor < 0.9 * wanted:
-            self._diagnostics.set("time", Level.WARN, "Slower than asked for: the machine is too busy.", values)
+        if self._reflex.mode is RobotMode.REFLEX:
+            self._diagnostics.set("arm", Level.ERROR, "Reflex: the target has jumped. Error recovery frees the arm.")
         else:
-            self._diagnostics.set("time", Level.OK, "Runs as asked for.", values)
+            self._diagnostics.set("arm", Level.OK, "Follows.")
+        if self._gripper is not None and self._gripper.hangs:
+            self._diagnostics.set("gripper", Level.ERROR, "Hangs: goals were streamed to it. Home it.")
+        else:
+            self._diagnostics.set("gripper", Level.OK, "Answers.")
+        if self._loop is not None:
+            self._loop.report(self._diagnostics)
+
+    def _recover(self, goal: ServerGoalHandle) -> ErrorRecovery.Result:
+        with self._reflex_lock:
+            self._reflex.recover(self._built().joint_positions)
+        goal.succeed()
+        return ErrorRecovery.Result()
 
 
 def main(args: Sequence[str] | None = None) -> int:

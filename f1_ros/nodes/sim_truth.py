@@ -16,7 +16,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 
+from f1_ros.nodes.conversions import image_to_msg
 from f1_ros.nodes.qos import COMMAND, SENSOR
+from f1_ros.sim.camera import Picture
 
 DESCRIBED_EVERY = 50
 """The robot's description goes out with every so manieth of the joints' messages."""
@@ -54,10 +56,10 @@ class SimTruth:
                 self._description.publish(self._text)
             self._published += 1
 
-    def show(self, camera: str, picture: Image) -> None:
-        """Say what a camera sees."""
+    def show(self, camera: str, picture: Picture, stamp_ns: int) -> None:
+        """Say what a camera sees: (H, W, 3) uint8 RGB, of an instant in ns."""
         if self._cameras[camera].get_subscription_count():
-            self._cameras[camera].publish(picture)
+            self._cameras[camera].publish(image_to_msg(picture, stamp_ns, camera))
 
     def close(self) -> None:
         """Publish nothing any more."""

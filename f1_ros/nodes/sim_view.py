@@ -9,14 +9,13 @@ from typing import Any
 import mujoco
 
 from f1_ros.errors import SimulationError
-from f1_ros.sim.camera import Snapshot
-from f1_ros.sim.scene import Scene
+from f1_ros.sim.camera import Drawable, Snapshot
 
 
 class View:
     """A window that shows the newest snapshot. Use it from one thread; closing the window ends only the window."""
 
-    def __init__(self, scene: Scene, handle: Any, data: mujoco.MjData) -> None:
+    def __init__(self, scene: Drawable, handle: Any, data: mujoco.MjData) -> None:
         """Show a scene in a viewer that has been launched on `data`."""
         self._scene = scene
         self._handle = handle
@@ -35,7 +34,7 @@ class View:
         self._handle.close()
 
 
-def open_view(scene: Scene) -> View:
+def open_view(scene: Drawable) -> View:
     """Open the window.
 
     Raises:

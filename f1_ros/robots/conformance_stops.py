@@ -145,11 +145,11 @@ def judge_recovery(subject: str, refusal: str, moved: float, takes_s: float) -> 
     """Whether FAULT was left by a request.
 
     Args:
-        subject: after what.
+        subject: after what, or how.
         refusal: why HOLD was refused to the last; empty if it was granted.
         moved: how far the arm moved by that, rad.
         takes_s: how long it took to be granted, s.
     """
     problem = refusal or (f"the arm moved by {moved:.3f} rad" if not moved <= STILL_RAD else "")
     remedy = "See the reason; the robot may have to be recovered first (service `recover`)." if problem else ""
-    return Finding(Check.RECOVERY, f"after {subject}", takes_s, "s to HOLD", "no motion", problem, None, remedy)
+    return Finding(Check.RECOVERY, subject, takes_s, "s", "no motion", problem, None, remedy)

@@ -70,6 +70,9 @@ def expected_endpoints(profile: RobotProfile, transport: Transport) -> tuple[End
     for actions in transport.gripper_actions.values():
         found += [Endpoint(name, Role.SERVES, kind) for name, kind in actions.items()]
     found += [Endpoint(camera.topic, Role.PUBLISHES, camera.type) for camera in profile.cameras]
+    if transport.status_topic is not None:
+        found.append(Endpoint(transport.status_topic[0], Role.PUBLISHES, transport.status_topic[1]))
+    found += [Endpoint(r.name, Role.SERVES, r.type) for r in transport.recover() if r.kind == "action"]
     return tuple(found)
 
 

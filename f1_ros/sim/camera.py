@@ -1,4 +1,4 @@
-"""Pictures of the belt world without a screen: a ray camera on the CPU, and OpenGL through EGL where it is present.
+"""Pictures of a simulated world without a screen: a ray camera on the CPU, and OpenGL through EGL where it is present.
 
 Both render from a `Snapshot` with an `MjData` of their own, so a thread or process may render while another one
 steps the physics:
@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 
 from f1_ros.errors import ConfigError, SimulationError
 from f1_ros.sim.looks import Looks
-from f1_ros.sim.scene import GROUP_ARM, GROUP_CUBE, GROUP_HAND, GROUP_STATIC, GROUP_UNSEEN, Scene
+from f1_ros.sim.scene import GROUP_ARM, GROUP_CUBE, GROUP_HAND, GROUP_STATIC, GROUP_UNSEEN
 
 Picture = NDArray[np.uint8]
 RendererKind = Literal["ray", "egl", "auto"]
-FIXED_CAMERAS = ("front", "scene")
 _SKY = 190.0  # grey level where a ray hits nothing
 _CORNERS = np.array([(x, y, z) for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
 
@@ -45,6 +44,20 @@ class Snapshot:
     looks: Looks | None = None
 
 
+class Drawable(Protocol):
+    """A scene as the renderers need it; `f1_ros.sim.scene` names the groups of its geoms."""
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        """The compiled model."""
+        ...
+
+    @property
+    def blind_cameras(self) -> tuple[str, ...]:
+        """Cameras that look away from the arm which carries them: the ray camera does not cast its geoms for these."""
+        ...
+
+
 class Renderer(Protocol):
     """Draws snapshots. Not thread-safe: one renderer per thread."""
 
@@ -61,7 +74,7 @@ class Renderer(Protocol):
         ...
 
 
-def open_renderer(scene: Scene, kind: RendererKind = "ray") -> Renderer:
+def open_renderer(scene: Drawable, kind: RendererKind = "ray") -> Renderer:
     """Open a renderer: "ray" works everywhere and is deterministic, "egl" needs EGL, "auto" takes EGL if present.
 
     Raises:
@@ -82,10 +95,11 @@ def open_renderer(scene: Scene, kind: RendererKind = "ray") -> Renderer:
 
 @dataclass
 class _View:
-    """What is kept for one camera and size: ray directions in its frame and, if it stands still, its background."""
+    """What is kept for one camera and size: ray directions in its frame, and the background from where it was last."""
 
     rays: NDArray[np.float64]  # (pixels, 3), unit length
     moving: NDArray[np.intp]  # ids of the moving geoms that it may see
+    pose: NDArray[np.float64] | None = None  # (12,) position and rotation that the background was seen from
     background: NDArray[np.uint8] | None = None  # (pixels, 3)
     depth: NDArray[np.float64] | None = None  # (pixels,), m, infinite where no geom is
 
@@ -93,14 +107,14 @@ class _View:
 class RayRenderer:
     """Casts rays against the scene's geoms, with Lambert shading and no shadows.
 
-    Static geoms are cast for every pixel, but only once for a camera that stands still. Moving geoms are cast only
+    Static geoms are cast for every pixel, but only once while a camera stands still. Moving geoms are cast only
     for the pixels in which their bounding boxes appear, and shown where they are nearer than the static ones.
 
     MuJoCo's rays see a mesh only within its bounding sphere, so the fingers' upper ends are missing in the wrist
     picture where OpenGL shows them. Policies trained on one renderer's pictures should be run on the same one's.
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Drawable) -> None:
         self._scene = scene
         self._model = model = copy.copy(scene.model)  # its own, since each episode may look different
         self._data = mujoco.MjData(model)
@@ -121,17 +135,17 @@ class RayRenderer:
             self._drawn = snapshot
         view = self._views.get((index, width, height))
         if view is None:
-            # The wrist camera looks away from the arm that carries it.
-            groups = (GROUP_ARM, GROUP_HAND, GROUP_CUBE) if camera in FIXED_CAMERAS else (GROUP_HAND, GROUP_CUBE)
+            blind = camera in self._scene.blind_cameras
+            groups = (GROUP_HAND, GROUP_CUBE) if blind else (GROUP_ARM, GROUP_HAND, GROUP_CUBE)
             moving = np.flatnonzero(np.isin(self._model.geom_group, groups))
             view = _View(camera_rays(float(self._model.cam_fovy[index]), width, height), moving)
             self._views[index, width, height] = view
-        if camera in FIXED_CAMERAS and view.background is None:
+        pose = np.append(self._data.cam_xpos[index], self._data.cam_xmat[index])
+        still = view.pose is not None and np.array_equal(pose, view.pose)
+        if view.background is None or view.depth is None or not still:
             view.background, view.depth = self._cast(index, view.rays, (GROUP_STATIC,))
-        if view.background is None or view.depth is None:
-            picture, depth = self._cast(index, view.rays, (GROUP_STATIC,))
-        else:
-            picture, depth = view.background.copy(), view.depth
+            view.pose = pose
+        picture, depth = view.background.copy(), view.depth
         pixels = self._pixels_of(index, view.moving, width, height)
         if len(pixels):
             groups = tuple(np.unique(self._model.geom_group[view.moving]).tolist())
@@ -202,7 +216,7 @@ class EglRenderer:
         SimulationError: if EGL or its driver is absent.
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Drawable) -> None:
         self._scene = scene
         self._model = model = copy.copy(scene.model)
         self._data = mujoco.MjData(model)
@@ -253,7 +267,7 @@ class EglRenderer:
         self._gl.free()
 
 
-def camera_id(scene: Scene, camera: str, width: int, height: int) -> int:
+def camera_id(scene: Drawable, camera: str, width: int, height: int) -> int:
     """Index of a camera.
 
     Raises:
@@ -262,7 +276,7 @@ def camera_id(scene: Scene, camera: str, width: int, height: int) -> int:
     index = int(mujoco.mj_name2id(scene.model, mujoco.mjtObj.mjOBJ_CAMERA, camera))
     if index < 0:
         names = ", ".join(scene.model.camera(i).name for i in range(scene.model.ncam))
-        raise ConfigError(f"The belt world has no camera '{camera}'.", remedy=f"Choose one of: {names}.")
+        raise ConfigError(f"The world has no camera '{camera}'.", remedy=f"Choose one of: {names}.")
     if width < 1 or height < 1:
         raise ConfigError(f"A picture of {width} x {height} px was asked for.", remedy="Give a positive size.")
     return index

@@ -2,9 +2,10 @@
 
     record_dataset(Path("demos"), episodes=50, seed=1, workers=2)
 
-The demonstrations are those of `f1_ros.sim.demonstrations`, as frames at 20 Hz of 96x96 px; pictures are kept to the
-pixel. Workers demonstrate, this process writes, in the episodes' order: so the same seed gives the same files whatever
-the number of workers, and a recording that was killed goes on behind its last finished episode.
+The demonstrations are those of `f1_ros.sim.demonstrations`, as frames at 20 Hz of 96x96 px from all of the world's
+cameras; pictures are kept to the pixel. Workers demonstrate, this process writes, in the episodes' order: so the same
+seed gives the same files whatever the number of workers, and a recording that was killed goes on behind its last
+finished episode.
 """
 
 from __future__ import annotations
@@ -26,27 +27,23 @@ from f1_ros.data.writer import DatasetWriter
 from f1_ros.errors import ConfigError
 from f1_ros.sim.camera import Renderer, open_renderer
 from f1_ros.sim.config import BeltConfig
-from f1_ros.sim.demonstrations import demonstrate
+from f1_ros.sim.demonstrations import Episode, demonstrate
 from f1_ros.sim.lockstep import STEP_NS
 from f1_ros.sim.pool import MOST_WORKERS, run_jobs
+from f1_ros.sim.twins.demonstrations import TwinEpisode, demonstrate_task
+from f1_ros.sim.twins.world import TwinWorld
 from f1_ros.sim.world import BeltWorld
+from f1_ros.sim.worlds import WorldConfig, open_world
 
-CAMERAS = ("front", "wrist")
+CAMERAS, NAMES = BeltWorld.cameras, BeltWorld.state_names
+"""Of the Franka at its belt."""
+
 SIZE = 96
-NAMES = (*(f"fr3_joint{i}" for i in range(1, 8)), "gripper")
-DESCRIPTION = Description(
-    fps=1_000_000_000 // STEP_NS,
-    robot="franka",
-    state_names=NAMES,
-    action_names=NAMES,
-    cameras=dict.fromkeys(CAMERAS, (SIZE, SIZE)),
-    pictures="image",
-)
 
 
 @dataclass(frozen=True)
 class _Demonstration:
-    """What a worker hands over: (frames, 8) state and action, the pictures of each frame by camera, the instruction."""
+    """What a worker hands over: (frames, n) state and action, the pictures of each frame by camera, the instruction."""
 
     state: NDArray[np.float32]
     action: NDArray[np.float32]
@@ -61,7 +58,7 @@ def record_dataset(
     *,
     workers: int | None = 2,
     cluster: str | None = None,
-    config: BeltConfig | None = None,
+    config: WorldConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Record demonstrations until the dataset has `episodes` of them.
@@ -72,7 +69,7 @@ def record_dataset(
         seed: of the recording.
         workers: processes, as `f1_ros.sim.pool.run_jobs` takes them.
         cluster: address of a Ray cluster to work on; None for this machine.
-        config: the belt; its defaults if not given.
+        config: the world; the belt with its defaults if not given.
         progress: called with the episodes done and the total.
 
     Returns:
@@ -87,12 +84,12 @@ def record_dataset(
             f"Recording {episodes} episodes with {workers} workers and seed {seed} makes no sense.",
             remedy="Give at least 1 episode, 1 to 256 workers, and a seed of 0 or above.",
         )
-    belt = config if config is not None else BeltConfig()
-    settings: dict[str, Any] = json.loads(json.dumps({"seed": seed, "belt": dataclasses.asdict(belt)}))
-    with DatasetWriter(folder, DESCRIPTION) as writer:
+    config = config if config is not None else BeltConfig()
+    settings: dict[str, Any] = json.loads(json.dumps({"seed": seed, "world": dataclasses.asdict(config)}))
+    with DatasetWriter(folder, _describe(open_world(config))) as writer:
         _same_recording(folder / "meta" / "simulation.json", settings, writer.episodes)
         jobs = range(writer.episodes, episodes)
-        start = partial(_demonstrator, belt, seed)
+        start = partial(_demonstrator, config, seed)
         with run_jobs(start, jobs, workers=workers, cluster=cluster, ordered=True) as demonstrations:
             for _, made in demonstrations:
                 _write(writer, made)
@@ -112,7 +109,7 @@ def _same_recording(path: Path, settings: dict[str, Any], episodes: int) -> None
     if path.is_file():
         if json.loads(path.read_text(encoding="utf-8")) != settings:
             raise ConfigError(
-                f"{path.parents[1]} holds a recording with another seed or belt.",
+                f"{path.parents[1]} holds a recording with another seed or world.",
                 remedy="Repeat the command that began it, or choose another folder.",
             )
     elif episodes:
@@ -123,12 +120,24 @@ def _same_recording(path: Path, settings: dict[str, Any], episodes: int) -> None
         replace_file(path, (json.dumps(settings, indent=1) + "\n").encode())
 
 
-def _demonstrator(config: BeltConfig, seed: int) -> Callable[[int], _Demonstration]:
-    world = BeltWorld(config)
+def _describe(world: BeltWorld | TwinWorld) -> Description:
+    return Description(
+        fps=1_000_000_000 // STEP_NS,
+        robot=world.profile,
+        state_names=world.state_names,
+        action_names=world.state_names,
+        cameras=dict.fromkeys(world.cameras, (SIZE, SIZE)),
+        pictures="image",
+    )
+
+
+def _demonstrator(config: WorldConfig, seed: int) -> Callable[[int], _Demonstration]:
+    world = open_world(config)
     return partial(_demonstrate, world, open_renderer(world.scene, "ray"), seed)
 
 
-def _demonstrate(world: BeltWorld, renderer: Renderer, seed: int, episode: int) -> _Demonstration:
-    kept = demonstrate(world, seed, episode)
-    pictures = [{camera: renderer.render(s, camera, SIZE, SIZE) for camera in CAMERAS} for s in kept.snapshots]
+def _demonstrate(world: BeltWorld | TwinWorld, renderer: Renderer, seed: int, episode: int) -> _Demonstration:
+    kept: TwinEpisode | Episode
+    kept = demonstrate_task(world, seed, episode) if isinstance(world, TwinWorld) else demonstrate(world, seed, episode)
+    pictures = [{camera: renderer.render(s, camera, SIZE, SIZE) for camera in world.cameras} for s in kept.snapshots]
     return _Demonstration(kept.state, kept.action, pictures, kept.instruction)

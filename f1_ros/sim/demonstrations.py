@@ -1,8 +1,9 @@
-"""Recording the scripted expert: full cycles of wait, pick, carry, release and return, as memory-mappable arrays.
+"""Recording the scripted expert at the belt, and in any world by `record`, as memory-mappable arrays.
 
     record(Path("demos"), episodes=1500, seed=1, workers=2)
 
-What is written (N steps of all episodes, one after the other, at 20 Hz):
+What is written of the belt, full cycles of wait, pick, carry, release and return (N steps of all episodes, one after
+the other, at 20 Hz; of the twins see `f1_ros.sim.twins.demonstrations`):
 
     front.npy, wrist.npy   (N, 96, 96, 3) uint8      RGB at the start of the step
     state.npy              (N, 8) float32            measured joints (rad), gripper width (m), at the step's start
@@ -34,6 +35,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,19 +49,19 @@ from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.cover import Cover
 from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, covered_steps, training_seed
 from f1_ros.sim.expert import Expert, Phase, WorldState
-from f1_ros.sim.lockstep import STEP_NS, StepDriver
+from f1_ros.sim.lockstep import NOISE_LEVELS, STEP_NS, Disturbance, StepDriver
 from f1_ros.sim.pool import MOST_WORKERS, run_jobs
 from f1_ros.sim.tasks import COLOUR_INSTRUCTIONS, COLOURS
+from f1_ros.sim.twins.demonstrations import twin_recorder
+from f1_ros.sim.twins.experts import Phase as TwinPhase
 from f1_ros.sim.world import BeltWorld
+from f1_ros.sim.worlds import WorldConfig
 
 ARRAYS = ("front", "wrist", "state", "action", "executed", "cube", "tool", "phase", "episode")
 COLOUR_ARRAYS = (*ARRAYS, "cubes", "instruction")
 """What is written for task "colour"."""
 PREROLL_PHASE = -1
-NOISE_LEVELS = (0.0, 0.03, 0.06, 0.09)
-"""Standard deviations of the noise in the tool velocity, m/s; episodes take them in turn."""
 PART_EPISODES = 20
-_NOISE_TIME_S = 0.3  # correlation time of the noise
 _RIDE_SHARE = 0.6
 _DROP_WITHIN = 8  # steps around the end of the pre-roll
 _MAX_STEPS = 105
@@ -110,7 +112,7 @@ def record(
     *,
     workers: int | None = 2,
     cluster: str | None = None,
-    config: BeltConfig | None = None,
+    config: WorldConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Record demonstrations into `folder`; finished parts of an interrupted recording are kept.
@@ -121,7 +123,7 @@ def record(
         seed: of the recording; the same seed gives the same arrays, whatever the number of workers, here or elsewhere.
         workers: processes, as `f1_ros.sim.pool.run_jobs` takes them.
         cluster: address of a Ray cluster to work on; None for this machine.
-        config: the belt; its defaults if not given.
+        config: the world; the belt with its defaults if not given.
         progress: called with the episodes done and the total.
 
     Returns:
@@ -137,10 +139,13 @@ def record(
             f"Recording {episodes} episodes with {workers} workers and seed {seed} makes no sense.",
             remedy="Give at least 1 episode, 1 to 256 workers, and a seed of 0 or above.",
         )
+    belt = isinstance(config, BeltConfig)
+    phases: type[IntEnum] = Phase if belt else TwinPhase
+    colour = isinstance(config, BeltConfig) and config.task == "colour"
     meta = {"episodes": episodes, "seed": seed, "step_s": STEP_NS * 1e-9, "preroll_steps": PREROLL_STEPS,
-            "phases": {p.name.lower(): int(p) for p in Phase} | {"preroll": PREROLL_PHASE},
+            "phases": {p.name.lower(): int(p) for p in phases} | {"preroll": PREROLL_PHASE},
             "config": dataclasses.asdict(config),
-            **({"instructions": COLOUR_INSTRUCTIONS} if config.task == "colour" else {})}  # fmt: skip
+            **({"instructions": COLOUR_INSTRUCTIONS} if colour else {})}  # fmt: skip
     meta = json.loads(json.dumps(meta))
     folder.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder):
@@ -153,7 +158,7 @@ def record(
 def _record_parts(
     folder: Path,
     meta: dict[str, Any],
-    config: BeltConfig,
+    config: WorldConfig,
     workers: int | None,
     cluster: str | None,
     progress: Callable[[int, int], None] | None,
@@ -163,7 +168,8 @@ def _record_parts(
     open_parts = [first for first in firsts if not _part(folder, first).is_dir()]
     done = episodes - sum(min(PART_EPISODES, episodes - first) for first in open_parts)
     jobs = [range(first, min(first + PART_EPISODES, episodes)) for first in open_parts]
-    with run_jobs(partial(_recorder, config, seed), jobs, workers=workers, cluster=cluster) as parts:
+    start = partial(_recorder, config, seed) if isinstance(config, BeltConfig) else partial(twin_recorder, config, seed)
+    with run_jobs(start, jobs, workers=workers, cluster=cluster) as parts:
         for index, part in parts:
             _write_part(_part(folder, open_parts[index]), *part)
             done += len(jobs[index])
@@ -197,7 +203,7 @@ def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> 
     hold = world.state
     rows: list[tuple[Any, ...]] = []
     snapshots: list[Snapshot] = []
-    disturbance = np.zeros(3)
+    disturbance = Disturbance(rng, noise, (3,))
     picked_step, waited = -1, 0
     for step in range(_MAX_STEPS + covered_steps(world)):
         if step == start.drop_step:
@@ -208,9 +214,8 @@ def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> 
         snapshots.append(world.snapshot())
         cube = state.cube.position if state.cube is not None else np.full(3, np.nan)
         phase = PREROLL_PHASE if preroll else int(clean.phase)
-        decay = np.exp(-STEP_NS * 1e-9 / _NOISE_TIME_S)
-        disturbance = decay * disturbance + noise * np.sqrt(1 - decay**2) * rng.standard_normal(3)
-        executed = hold if preroll else expert.act(state, disturbance).target
+        pushed = disturbance.next()
+        executed = hold if preroll else expert.act(state, pushed).target
         rows.append((world.state, clean.target, executed, cube, _all_cubes(world), world.tool_position, phase))
         driver.step(executed)
         if world.counts.picked and picked_step < 0:
@@ -313,7 +318,7 @@ def _parts(folder: Path, firsts: list[int], name: str) -> Iterator[NDArray[Any]]
 
 def _merge(folder: Path, firsts: list[int], meta: dict[str, Any]) -> int:
     total = sum(len(a) for a in _parts(folder, firsts, "episode"))
-    for name in COLOUR_ARRAYS if "instructions" in meta else ARRAYS:
+    for name in sorted(path.stem for path in _part(folder, firsts[0]).glob("*.npy")):
         first = next(_parts(folder, firsts, name))
         out = np.lib.format.open_memmap(
             folder / f"{name}.npy", mode="w+", dtype=first.dtype, shape=(total, *first.shape[1:])

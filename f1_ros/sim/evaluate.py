@@ -1,12 +1,12 @@
-"""How often a policy, or the scripted expert, picks the cube: unseen episodes, in lock step, with a given delay.
+"""How often a policy, or a scripted expert, succeeds: unseen episodes, in lock step, with a given delay.
 
     result = evaluate(EvaluationSettings(policy=Path("models/f1_belt"), episodes=100, seed=7, delay_s=0.15))
     result.success_rate, result.interval, result.failures
 
-An episode: the arm holds still for 0.45 s while the belt runs and the cube rides in; then the policy has 60 steps of
+At the belt: the arm holds still for 0.45 s while the belt runs and the cube rides in; then the policy has 60 steps of
 50 ms, and with a cover as many more as the cube needs to leave it. Success: the cube is 8 cm above its rest height at
 three checks of 50 ms in a row; in task "colour" the cube that the instruction names. Picking another one is a failure
-and ends the episode.
+and ends the episode. Of the twins' tasks see `f1_ros.sim.twins.episodes`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -28,13 +27,16 @@ from f1_ros.robots.profile import RobotProfile, load_profile
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, covered_steps, evaluation_seed
 from f1_ros.sim.expert import Expert, WorldState
-from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS, StepDriver
+from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS, Driver, SimWorld, StepDriver
 from f1_ros.sim.measures import CommandedWorld, FailureWatch, reaction_time, rms_jerk
 from f1_ros.sim.policy_runner import PolicyRunner
 from f1_ros.sim.pool import run_jobs
 from f1_ros.sim.results import EpisodeResult, Evaluation, Reversal, Stream
 from f1_ros.sim.scene import TICK_NS
+from f1_ros.sim.twins.episodes import ExpertDriver, TwinEpisodes
+from f1_ros.sim.twins.opening import open_twin
 from f1_ros.sim.world import BeltWorld
+from f1_ros.sim.worlds import WorldConfig, open_world
 
 EPISODE_STEPS = 60
 BIN_STEPS = 50
@@ -53,7 +55,7 @@ class EvaluationSettings:
         policy: policy directory, or None for the scripted expert.
         episodes: how many.
         seed: of the evaluation; its episodes are never training episodes, whatever the seed.
-        belt: the world; speed range and direction are its own.
+        world: the world; its ranges are its own.
         delay_s: time that the scene moves on during an inference, s. Where the policy's measured latency (median of 20
             runs before the first episode, rounded up to a control tick) is longer, that is used.
         near_delay_s, continuity: see `PolicyRunner`.
@@ -76,7 +78,7 @@ class EvaluationSettings:
     policy: Path | None
     episodes: int
     seed: int = 0
-    belt: BeltConfig = field(default_factory=BeltConfig)
+    world: WorldConfig = field(default_factory=BeltConfig)
     delay_s: float = 0.15
     near_delay_s: float | None = None
     continuity: Continuity = "auto"
@@ -100,7 +102,14 @@ class EvaluationSettings:
             raise ConfigError(f"--delay is {self.delay_s} s.", remedy="Give 0 to 2 s.")
         if self.replan_steps < 1:
             raise ConfigError(f"--replan is {self.replan_steps} steps.", remedy="Give 1 or more.")
-        if self.sudden and self.belt.cover:
+        if not isinstance(self.world, BeltConfig) and (
+            self.sudden or self.reaction or self.stream_s is not None or self.instruction is not None
+        ):
+            raise ConfigError(
+                f"World {self.world.world} has one task, and no stream of cubes.",
+                remedy="Leave out --sudden, --reaction, --stream and --instruction.",
+            )
+        if self.sudden and isinstance(self.world, BeltConfig) and self.world.cover:
             raise ConfigError(
                 "With a cover the cube rides in; it cannot drop in suddenly.", remedy="Leave out --sudden."
             )
@@ -158,24 +167,14 @@ def measured_latency_ms(settings: EvaluationSettings) -> float:
 
     The median, because the tail on a shared machine is the machine's, not the policy's; `latencies_ms` tell the rest.
     """
-    world = BeltWorld(settings.belt)
-    runner = open_runner(world, settings, load_profile("franka_fr3"))
+    world = open_world(settings.world)
+    runner = open_runner(world, settings, load_profile(world.profile))
     world.reset(evaluation_seed(settings.seed, 0))
     runner.begin(0)
     for _ in range(CALIBRATION_RUNS):
         runner.hold()
         runner.infer_only()
     return float(np.median(runner.latencies_ms))
-
-
-class _Driver(Protocol):
-    def begin(self, seed: int) -> None: ...
-
-    def instruct(self, instruction: str) -> None: ...
-
-    def hold(self) -> None: ...
-
-    def step(self) -> None: ...
 
 
 class _ExpertDriver:
@@ -200,16 +199,16 @@ class _ExpertDriver:
 
 
 class _Runs:
-    """One process's world and policy."""
+    """One process's belt and policy."""
 
-    def __init__(self, settings: EvaluationSettings) -> None:
-        self.settings = settings
-        self.world = CommandedWorld(settings.belt, stream=settings.stream_s is not None)
-        self.driver: _Driver
+    def __init__(self, settings: EvaluationSettings, belt: BeltConfig) -> None:
+        self.settings, self.belt = settings, belt
+        self.world = CommandedWorld(belt, stream=settings.stream_s is not None)
+        self.driver: Driver
         if settings.policy is None:
             self.driver = _ExpertDriver(self.world)
         else:
-            self.driver = open_runner(self.world, settings, load_profile("franka_fr3"))
+            self.driver = open_runner(self.world, settings, load_profile(self.world.profile))
 
     def episode(self, episode: int) -> EpisodeResult:
         if self.settings.stream_s is not None:
@@ -284,7 +283,7 @@ class _Runs:
         return latencies
 
     def _instruct(self) -> None:
-        if self.settings.belt.task != "one" and self.settings.instruction is None:
+        if self.belt.task != "one" and self.settings.instruction is None:
             self.driver.instruct(self.world.instruction)
 
     def _stream(self, episode: int, seconds: float) -> EpisodeResult:
@@ -334,7 +333,7 @@ def open_policy(settings: EvaluationSettings) -> Engine:
     return engine
 
 
-def open_runner(world: BeltWorld, settings: EvaluationSettings, profile: RobotProfile) -> PolicyRunner:
+def open_runner(world: SimWorld, settings: EvaluationSettings, profile: RobotProfile) -> PolicyRunner:
     """Open the policy of the settings in a world.
 
     Raises:
@@ -354,7 +353,13 @@ def open_runner(world: BeltWorld, settings: EvaluationSettings, profile: RobotPr
 
 def episode_runner(settings: EvaluationSettings) -> Callable[[int], EpisodeResult]:
     """Open world and policy; gives the function that runs an episode of that number."""
-    return _Runs(settings).episode
+    if isinstance(settings.world, BeltConfig):
+        return _Runs(settings, settings.world).episode
+    world = open_twin(settings.world)
+    if settings.policy is None:
+        return TwinEpisodes(world, ExpertDriver(world), [], settings.seed).episode
+    runner = open_runner(world, settings, load_profile(world.profile))
+    return TwinEpisodes(world, runner, runner.latencies_ms, settings.seed).episode
 
 
 def _start(settings: EvaluationSettings, *folders: Path) -> Callable[[int], EpisodeResult]:

@@ -13,6 +13,7 @@ from f1_ros.engine.protocol import InferenceResult
 from f1_ros.errors import ConfigError
 from f1_ros.observe.observation import Observation
 from f1_ros.robots.profile import load_profile
+from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, covered_steps, evaluation_seed
 from f1_ros.sim.evaluate import EPISODE_STEPS, EvaluationSettings, open_policy
 from f1_ros.sim.policy_runner import PolicyRunner
@@ -46,12 +47,15 @@ def draw_foresight(settings: EvaluationSettings, path: Path, *, rows: int = 6) -
             picture = engine.decode_foresight(result.foresight)
             foreseen.append((observation.stamp_ns, result.foresight.target_stamp_ns, picture))
 
-    world = BeltWorld(settings.belt)
+    belt = settings.world
+    if not isinstance(belt, BeltConfig):
+        raise ConfigError(f"World {belt.world} cannot be drawn here.", remedy="Give a configuration of the belt.")
+    world = BeltWorld(belt)
     world.reset(evaluation_seed(settings.seed, 0))
     runner = PolicyRunner(
         world,
         engine,
-        load_profile("franka_fr3"),
+        load_profile(world.profile),
         delay_s=settings.delay_s,
         replan_steps=settings.replan_steps,
         instruction=settings.instruction,
@@ -59,7 +63,7 @@ def draw_foresight(settings: EvaluationSettings, path: Path, *, rows: int = 6) -
     )
     start = EpisodeStart.ride(world)
     runner.begin(settings.seed)
-    if settings.belt.task != "one" and settings.instruction is None:
+    if belt.task != "one" and settings.instruction is None:
         runner.instruct(world.instruction)
     camera, size = spec.cameras[0], spec.history_size
     came: dict[int, Picture] = {}

@@ -20,6 +20,9 @@ _Z95 = 1.959963984540054
 
 Failure = Literal["never_reached", "missed_grasp", "slipped", "knocked", "timeout", "wrong_cube", "stopped"]
 
+TaskFailure = Literal["lost", "not_picked", "not_handed_over", "not_binned", "not_pressed"]
+"""Of a twin's task: the thing got where no hand reaches it, or the first stage that was not done in time."""
+
 
 class CommandedWorld(BeltWorld):
     """A belt world that keeps the arm's commands.
@@ -37,13 +40,13 @@ class CommandedWorld(BeltWorld):
         self.grasped_at_reversal = False
         super().reset(seed)
 
-    def step(self, arm_target: Array, gripper_width: float) -> None:
+    def step(self, joints: Array, widths: Array | float) -> None:
         """See `BeltWorld.step`."""
         if len(self.commands) == self.reverse_tick:
             self.grasped_at_reversal = self.gripper_width < _OPEN
             self.reverse_belt()
-        super().step(arm_target, gripper_width)
-        self.commands.append(np.array(arm_target, dtype=np.float64))
+        super().step(joints, widths)
+        self.commands.append(np.array(joints, dtype=np.float64))
 
 
 def rms_jerk(commands: Array) -> float | None:

@@ -1,9 +1,9 @@
-"""A policy in the belt world, in lock step: the world waits for nobody, but nothing depends on the wall clock.
+"""A policy in a simulated world, in lock step: the world waits for nobody, but nothing depends on the wall clock.
 
 While the engine thinks, the world moves on: a chunk computed from what was seen at t takes effect at t + delay, never
-sooner. From there on the live system's own `Controller` (timeline, splice, limiter, gripper gate) commands the arm at
-100 Hz, with the profile of the real robot. A policy that was trained for it plans from what the arm will have done
-by then: the steps of the running chunk that are due during the delay.
+sooner. From there on the live system's own `Controller` (timeline, splice, limiter, gripper gate) commands the arms at
+the world's 100 Hz, with the profile of the real robot. A policy that was trained for it plans from what the arm will
+have done by then: the steps of the running chunk that are due during the delay.
 
     runner = PolicyRunner(world, engine, load_profile("franka_fr3"), delay_s=0.15, replan_steps=3)
     world.reset(seed)
@@ -14,6 +14,7 @@ by then: the steps of the running chunk that are due during the delay.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections import deque
@@ -32,11 +33,11 @@ from f1_ros.errors import ConfigError, PolicyStoppedError, SimulationError
 from f1_ros.observe.observation import Observation
 from f1_ros.observe.simulated import observe
 from f1_ros.robots.profile import RobotProfile
-from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS
-from f1_ros.sim.scene import GRIPPER_OPEN, TICK_NS
-from f1_ros.sim.world import BeltWorld
+from f1_ros.sim.gripper import gripper_reading
+from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS, SimWorld
+from f1_ros.sim.scene import TICK_NS
 
-_FINGERS = ("fr3_finger_joint1", "fr3_finger_joint2")
+TICK_HZ = 1e9 / TICK_NS
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class PolicyRunner:
     """Runs one policy in one world. Not thread-safe.
 
     Args:
-        world: the world; its owner resets it and drops cubes.
+        world: the world; its owner resets it.
         engine: the policy; its step period must be 50 ms, its cameras the world's.
         profile: the robot that the policy was trained on; its limits and gripper gate apply.
         delay_s: time that the world moves on while the engine thinks, s; rounded up to a control tick.
@@ -66,7 +67,7 @@ class PolicyRunner:
 
     def __init__(
         self,
-        world: BeltWorld,
+        world: SimWorld,
         engine: Engine,
         profile: RobotProfile,
         *,
@@ -80,9 +81,15 @@ class PolicyRunner:
         spec = engine.spec
         if spec.robot != profile.embodiment or round(spec.step_s * 1e9) != STEP_NS:
             raise ConfigError(
-                f"Policy '{spec.name}' is for robot '{spec.robot}' with steps of {spec.step_s} s; the belt world has "
-                f"'{profile.embodiment}' and 0.05 s.",
-                remedy="Evaluate a policy that was trained in the belt world.",
+                f"Policy '{spec.name}' is for robot '{spec.robot}' with steps of {spec.step_s} s; the simulated world "
+                f"has '{profile.embodiment}' and 0.05 s.",
+                remedy="Evaluate a policy that was trained in this world.",
+            )
+        if spec.state_names != world.state_names:
+            raise ConfigError(
+                f"Policy '{spec.name}' takes a state of {', '.join(spec.state_names)}; the simulated world's is "
+                f"{', '.join(world.state_names)}.",
+                remedy="Evaluate a policy that was trained in this world.",
             )
         if not (math.isfinite(delay_s) and 0.0 <= delay_s <= 2.0):
             raise ConfigError(f"The delay is {delay_s} s.", remedy="Give a delay from 0 to 2 s.")
@@ -99,6 +106,8 @@ class PolicyRunner:
             )
         check_continuity(spec, continuity, engine.info)
         self._continuity = continuity
+        # The world's tick is 10 ms, whatever rate the real robot takes commands at.
+        profile = dataclasses.replace(profile, rates=dataclasses.replace(profile.rates, control=TICK_HZ))
         self._world, self._engine, self._profile = world, engine, profile
         self._spec, self._on_result = spec, on_result
         self._delay_ns = _ticks_ns(delay_s)
@@ -126,7 +135,7 @@ class PolicyRunner:
         self._busy_until_ns = 0
         self._steps_since = self._replan_steps
         self._seed = seed
-        self._width = GRIPPER_OPEN
+        self._widths = self._world.start_widths()
         self._chunks = 0
         self._hear_joints()
         self._controller.tick(self._world.time_ns)
@@ -210,17 +219,20 @@ class PolicyRunner:
     def _hold_chunk(self) -> None:
         now, commanded = self._world.time_ns, self._controller.commanded
         here = self._world.joint_positions if commanded is None else commanded
-        self._running = self._chunk(now, np.tile(np.append(here, self._width), (self._spec.chunk_size, 1)))
+        self._running = self._chunk(now, np.tile(self._world.join(here, self._widths), (self._spec.chunk_size, 1)))
         self._controller.on_chunk(self._running, now)
 
     def _keep_frame(self) -> None:
         self._frames.append((self._world.time_ns, self._world.render(self._spec.cameras[0])))
 
     def _hear_joints(self) -> None:
-        names = (*self._profile.joints, *_FINGERS)
-        half = self._world.gripper_width / 2
-        positions = [*self._world.joint_positions.tolist(), half, half]
-        velocities = [*self._world.joint_velocities.tolist(), 0.0, 0.0]
+        names, positions = list(self._profile.joints), self._world.joint_positions.tolist()
+        velocities = self._world.joint_velocities.tolist()
+        for gripper, width in zip(self._profile.grippers, self._world.gripper_widths.tolist(), strict=True):
+            reading = gripper_reading(gripper, width)
+            names += gripper.state.joints
+            positions += [reading] * len(gripper.state.joints)
+            velocities += [0.0] * len(gripper.state.joints)
         self._controller.on_joint_state(names, positions, velocities, self._world.time_ns, self._world.time_ns)
 
     def _ticks(self) -> None:
@@ -236,9 +248,9 @@ class PolicyRunner:
                     remedy="Check the policy's outputs and its latency against the profile's timeouts.",
                 )
             self.limited_ticks += command.limited
-            for width in command.grippers.values():
-                self._width = width
-            self._world.step(command.position, self._width)
+            for index, gripper in enumerate(self._profile.grippers):
+                self._widths[index] = command.grippers.get(gripper.name, self._widths[index])
+            self._world.step(command.position, self._widths.copy())
 
 
 def _ticks_ns(delay_s: float) -> int:

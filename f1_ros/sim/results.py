@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from f1_ros.sim.measures import Failure, wilson_interval
+from f1_ros.sim.measures import Failure, TaskFailure, wilson_interval
 
 BANDS = 4
 
@@ -57,30 +57,32 @@ class EpisodeResult:
 
     Attributes:
         episode: number, from 0.
-        belt_speed: m/s, signed.
-        picked: success.
+        belt_speed: m/s, signed; None in a world without a belt.
+        picked: success: the cube is picked, or a twin's whole task is done. So `picked_step` and `time_to_pick_s`.
         picked_step: step of 50 ms at which it was, or None.
         time_to_pick_s: from the policy's first tick to the pick, as seen at steps of 50 ms, s; None without a pick.
         jerk_rms: `measures.rms_jerk` of the commands from the policy's first tick to the pick, or to the end without
             one, rad/s3.
         binned: the cube came into the bin afterwards.
-        failure: why it was not picked; None on success.
+        failure: why there was no success; None on success.
         latencies_ms: of each inference, ms.
         reversal: what happened with the belt turned round; None if that was not asked for.
         stream: the counts of a stream of cubes, whose `picked` says whether any was; None for a single pick.
+        stages: how many stages of a twin's task were done; None at the Franka's belt.
     """
 
     episode: int
-    belt_speed: float
+    belt_speed: float | None
     picked: bool
     picked_step: int | None
     time_to_pick_s: float | None
     jerk_rms: float | None
     binned: bool
-    failure: Failure | None
+    failure: Failure | TaskFailure | None
     latencies_ms: list[float]
     reversal: Reversal | None = None
     stream: Stream | None = None
+    stages: int | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,12 @@ class Evaluation:
     def binned_rate(self) -> float:
         """Share of episodes in which the cube came into the bin."""
         return sum(e.binned for e in self.episodes) / len(self.episodes)
+
+    @property
+    def stages(self) -> list[float] | None:
+        """Share of episodes in which each stage of a twin's task was done, in order; None at the Franka's belt."""
+        done = [e.stages for e in self.episodes if e.stages is not None]
+        return [sum(d >= s for d in done) / len(done) for s in range(1, max(done, default=0) + 1)] if done else None
 
     @property
     def time_to_pick_s(self) -> float | None:
@@ -166,7 +174,9 @@ class Evaluation:
             inside = [
                 e
                 for e in self.episodes
-                if edges[i] <= abs(e.belt_speed) and (abs(e.belt_speed) < edges[i + 1] or (last or len(edges) == 2))
+                if e.belt_speed is not None
+                and edges[i] <= abs(e.belt_speed)
+                and (abs(e.belt_speed) < edges[i + 1] or (last or len(edges) == 2))
             ]
             rows.append(
                 {"from": float(edges[i]), "to": float(edges[i + 1]), "episodes": len(inside),

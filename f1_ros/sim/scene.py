@@ -76,6 +76,11 @@ class Scene:
     tool_site: int
 
     @property
+    def blind_cameras(self) -> tuple[str, ...]:
+        """Cameras that do not see the arm which carries them."""
+        return ("wrist",)
+
+    @property
     def cube_qpos(self) -> int:
         """First index in `qpos` of the first cube's free joint."""
         return self.cubes[0].qpos

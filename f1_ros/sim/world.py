@@ -25,6 +25,7 @@ from f1_ros.sim.cubes import Counts, Cube, CubeTrack
 from f1_ros.sim.kinematics import ArmKinematics, Array
 from f1_ros.sim.looks import Looks, draw_looks
 from f1_ros.sim.scene import (
+    ARM_JOINTS,
     BELT_TOP,
     GRIPPER_OPEN,
     TICK_NS,
@@ -53,6 +54,12 @@ class BeltWorld:
     Raises:
         ConfigError: on a stream of cubes with a cover, which lies where one cube rides.
     """
+
+    cameras = ("front", "wrist")
+    """In the order in which policies see them."""
+    profile = "franka_fr3"
+    """Name of the robot's profile."""
+    state_names = (*ARM_JOINTS, "gripper")
 
     def __init__(
         self, config: BeltConfig | None = None, *, stream: bool = False, renderer: RendererKind = "ray"
@@ -110,17 +117,17 @@ class BeltWorld:
             track.park()
         self._advance(0)
 
-    def step(self, arm_target: Array, gripper_width: float) -> None:
+    def step(self, joints: Array, widths: Array | float) -> None:
         """Advance one control tick of 10 ms.
 
         Args:
-            arm_target: (7,) joint positions that the servos follow, rad.
-            gripper_width: opening width that the gripper goes to, 0 .. 0.08 m.
+            joints: (7,) joint positions that the servos follow, rad.
+            widths: opening width that the gripper goes to, 0 .. 0.08 m; (1,) or a number.
 
         Raises:
             SimulationError: on a wrong shape, NaN or infinity, or if the physics diverges.
         """
-        target = np.asarray(arm_target, dtype=np.float64)
+        target, gripper_width = np.asarray(joints, dtype=np.float64), float(np.reshape(widths, ()))
         if target.shape != (7,) or not np.isfinite(target).all() or not np.isfinite(gripper_width):
             raise SimulationError(
                 f"The simulated arm was given target {target.tolist()} and gripper width {gripper_width}.",
@@ -212,6 +219,23 @@ class BeltWorld:
     def gripper_width(self) -> float:
         """Measured opening width, m."""
         return float(self._data.qpos[self.scene.finger_qpos].sum())
+
+    @property
+    def gripper_widths(self) -> Array:
+        """The same as (1,), for what drives any robot."""
+        return np.array([self.gripper_width])
+
+    def start_widths(self) -> Array:
+        """Opening width that an episode begins with, (1,) m."""
+        return np.array([GRIPPER_OPEN])
+
+    def join(self, joints: Array, widths: Array) -> Array:
+        """Arm joints (7,) rad and opening width (1,) m in the order of `state_names`."""
+        return np.append(joints, widths)
+
+    def split(self, state: Array) -> tuple[Array, Array]:
+        """The reverse of `join`."""
+        return np.array(state[:7]), np.array(state[7:])
 
     @property
     def tool_position(self) -> Array:

@@ -222,7 +222,7 @@ class Study:
         network = F1Config.from_json(self.config.folder / base.network)
         tokenizer = F1Model(network).tokenizer.to(self.device)
         seen = [name for name, recording in self.config.recordings.items() if recording.tokenizer]
-        front = np.concatenate([Demonstrations(self._demos(name)).front for name in seen])
+        front = np.concatenate([Demonstrations(self._demos(name), base.spec.cameras).front for name in seen])
         train_tokenizer(
             tokenizer,
             front,
@@ -233,7 +233,7 @@ class Study:
         )
         for name in self.config.recordings:
             if (self._demos(name) / "meta.json").exists() and not self._codes(name).exists():
-                codes = encode_all(tokenizer, Demonstrations(self._demos(name)).front)
+                codes = encode_all(tokenizer, Demonstrations(self._demos(name), base.spec.cameras).front)
                 temporary = self._codes(name).with_suffix(".partial.npy")
                 np.save(temporary, codes)
                 temporary.replace(self._codes(name))
@@ -298,7 +298,8 @@ class Study:
         codes = self._codes(arm.recording)
         coded = phase != "warm" or codes.exists()  # the first part does without, and may come before there are any
         if (arm.recording, coded) not in self._recordings:
-            opened = Recording(self._demos(arm.recording), codes if coded else None, self.device)
+            cameras = self.config.base.spec.cameras
+            opened = Recording(self._demos(arm.recording), cameras, codes if coded else None, self.device)
             self._recordings[arm.recording, coded] = opened
         recording = self._recordings[arm.recording, coded]
         key = (arm.recording, coded, arm.labels, settings.spec.past_images)

@@ -1,4 +1,4 @@
-"""The belt policy from nothing: demonstrations, tokenizer, joint objective, policy directory.
+"""The policy of a simulated world from nothing: demonstrations, tokenizer, joint objective, policy directory.
 
 Each phase writes its result into the run's folder and is skipped or gone on with when it is there already, so that a
 killed run resumes where it was.
@@ -19,6 +19,7 @@ from f1_ros.errors import ConfigError
 from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
 from f1_ros.sim.demonstrations import record
+from f1_ros.sim.worlds import load_world_config
 from f1_ros.train.belt_policy import BeltPolicy, Recording
 from f1_ros.train.demonstrations import Demonstrations, Windows
 from f1_ros.train.policy import Phase as TrainingPhase
@@ -55,6 +56,7 @@ class BeltTraining:
         relative_actions: for each action, whether it is learnt relative to the present state.
         words: vocabulary of the language tokenizer.
         noise_scale: see `PolicyFile`.
+        world: configuration of the world, relative to the training configuration; None: the Franka's belt.
     """
 
     seed: int
@@ -64,6 +66,7 @@ class BeltTraining:
     relative_actions: tuple[bool, ...]
     words: tuple[str, ...]
     noise_scale: float = 1.0
+    world: str | None = None
     demonstrations: DemonstrationSettings = field(default_factory=DemonstrationSettings)
     tokenizer: TokenizerTraining = field(default_factory=TokenizerTraining)
     policy: PolicyTraining = field(default_factory=PolicyTraining)
@@ -115,10 +118,11 @@ def open_device(name: str) -> torch.device:
 
 
 class BeltRun:
-    """One training run of the belt policy in a folder of its own."""
+    """One training run of a world's policy in a folder of its own."""
 
     def __init__(self, config_path: Path, folder: Path, *, device: str = "cpu") -> None:
         self.settings = load_yaml(config_path, BeltTraining)
+        self.world = None if self.settings.world is None else config_path.parent / self.settings.world
         self.device = open_device(device)
         self.network_config = F1Config.from_json(config_path.parent / self.settings.network)
         self.folder = folder
@@ -135,6 +139,7 @@ class BeltRun:
             wanted.episodes,
             wanted.seed,
             workers=wanted.workers,
+            config=load_world_config(self.world),
             progress=lambda done, total: print(f"recorded {done}/{total}", flush=True),
         )
 
@@ -144,7 +149,7 @@ class BeltRun:
             return
         torch.manual_seed(self.settings.seed)
         tokenizer = F1Model(self.network_config).tokenizer.to(self.device)
-        front = Demonstrations(self.folder / "demos").front
+        front = Demonstrations(self.folder / "demos", self.settings.spec.cameras).front
         train_tokenizer(
             tokenizer,
             front,
@@ -178,7 +183,7 @@ class BeltRun:
 
     def _train(self, phase: TrainingPhase, start: Path | None, state: Path) -> BeltPolicy:
         codes = self._codes_path if phase != "warm" else None
-        recording = Recording(self.folder / "demos", codes, self.device)
+        recording = Recording(self.folder / "demos", self.settings.spec.cameras, codes, self.device)
         policy = BeltPolicy(
             self.settings.spec.name, self.settings, self.network_config, recording, self._tokenizer_path
         )

@@ -1,6 +1,6 @@
 """One belt policy on one recording: what its phases train on, what they start from, and the result.
 
-recording = Recording(folder / "demos", folder / "codes.npy", device)
+recording = Recording(folder / "demos", ("front", "wrist"), folder / "codes.npy", device)
 policy = BeltPolicy("mine", settings, network_config, recording, tokenizer_path)
 run = policy.prepare("warm", start=None, state=folder / "warm.pt")
 train_together([run]); run.finish()
@@ -22,7 +22,6 @@ from f1_ros.errors import ConfigError
 from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
 from f1_ros.model.language import LanguageTokenizer
-from f1_ros.sim.expert import Phase as ExpertPhase
 from f1_ros.train.demonstrations import Demonstrations
 from f1_ros.train.export import write_policy
 from f1_ros.train.policy import Phase, PolicyLosses
@@ -46,6 +45,7 @@ class Recording:
 
     Args:
         folder: the demonstrations.
+        cameras: whose pictures the policy sees, in its order.
         codes: file with the front frames' tokens; None where no phase needs them.
         device: where it is trained.
 
@@ -53,8 +53,8 @@ class Recording:
         ConfigError: if the tokens are not of as many frames.
     """
 
-    def __init__(self, folder: Path, codes: Path | None, device: torch.device) -> None:
-        self.data, self.device = Demonstrations(folder), device
+    def __init__(self, folder: Path, cameras: tuple[str, ...], codes: Path | None, device: torch.device) -> None:
+        self.data, self.device = Demonstrations(folder, cameras), device
         self.codes: NDArray[np.int16] | None = None
         if codes is not None:
             self.codes = np.load(codes, mmap_mode="r", allow_pickle=False)
@@ -111,7 +111,10 @@ class BeltPolicy:
         torch.manual_seed(self.settings.seed)
         network = self.network = F1Model(self._network_config)
         network.tokenizer.requires_grad_(False)
-        losses = PolicyLosses(network, policy, self.settings.spec, *self._words(), self.recording.data.cubes.shape[1])
+        data = self.recording.data
+        losses = PolicyLosses(
+            network, policy, self.settings.spec, *self._words(), cubes=data.cubes.shape[1], tools=data.tools.shape[1]
+        )
         if start is not None:
             losses.load_state_dict(load_state(start)["average"]["shadow"])
         if phase != "warm":
@@ -214,7 +217,7 @@ class BeltPolicy:
     @functools.cached_property
     def _picks(self) -> NDArray[np.int64]:
         steps = self._labelled
-        return steps[self.recording.data.phase[steps] <= ExpertPhase.LIFT]
+        return steps[self.recording.data.precise[steps]]
 
     @property
     def _weighted(self) -> NDArray[np.int64]:

@@ -1,8 +1,8 @@
 """Recorded demonstrations as training samples: which frames, states and actions belong together.
 
-The recorder is `f1_ros.sim.demonstrations`. A recording that fits is read into memory: drawn at random from a file,
-its frames leave the page cache again and again, and training waited for the disk half of its time. A larger one stays
-memory-mapped, so that memory does not grow with it.
+The recorders are `f1_ros.sim.demonstrations` and, for the twins, `f1_ros.sim.twins.demonstrations`. A recording that
+fits is read into memory: drawn at random from a file, its frames leave the page cache again and again, and training
+waited for the disk half of its time. A larger one stays memory-mapped, so that memory does not grow with it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.errors import ConfigError
+from f1_ros.sim.expert import Phase as ExpertPhase
 
 _MEMORY_SHARE = 0.25  # of what is free, for one array
-ARRAYS = ("front", "wrist", "state", "action", "cube", "tool", "phase", "episode")
+CAMERAS = ("front", "wrist")
+"""Of the Franka's belt."""
+
+ARRAYS = ("state", "action", "phase", "episode")
 MAYBE = ("executed", "cubes", "instruction")
 """Arrays that only some recordings have."""
+
+PLACES = (("cube", "tool"), ("thing", "tools"))
+"""Where things and hands are: at the Franka's belt, and of a twin."""
 
 
 @dataclass(frozen=True)
@@ -54,23 +61,31 @@ class Windows:
 class Demonstrations:
     """Demonstrations of one recording directory.
 
+    Args:
+        folder: the directory.
+        cameras: whose pictures are read, in the policy's order.
+
     Attributes:
-        front, wrist: (N, H, W, 3) uint8 RGB.
-        state, action: (N, 8) float32; measured, and the target for the end of the step (rad, m).
-        executed: (N, 8) float32; the target that was carried out: `action` with the demonstration's noise. Equal to
+        pictures: (N, H, W, 3) uint8 RGB of each camera.
+        state, action: (N, A) float32; measured, and the target for the end of the step (rad, m).
+        executed: (N, A) float32; the target that was carried out: `action` with the demonstration's noise. Equal to
             `action` in recordings that do not have it.
-        cube, tool: (N, 3) float32, m in the robot's base frame; cube is NaN where there is none.
-        cubes: (N, K, 3) float32, all cubes by colour, NaN where there is none; K is 1 where one cube is all there is.
+        cubes: (N, K, 3) float32, m in the robot's base frame: all cubes by colour, or the one thing that is handled;
+            NaN where there is none.
+        tools: (N, T, 3) float32, m: point between the fingertips of each hand.
+        precise: (N,) bool, steps that need precision: at the belt those of a pick; of a twin all.
         instruction: (N,) int8, index into `instructions`; empty instructions mean the policy's default.
-        phase: (N,) int8 phase of the expert; episode: (N,) int32, ascending.
+        episode: (N,) int32, ascending.
 
     Raises:
         ConfigError: if a file is missing or the arrays' lengths differ.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cameras: tuple[str, ...] = CAMERAS) -> None:
         arrays: dict[str, NDArray[Any]] = {}
-        for name in (*ARRAYS, *MAYBE):
+        twin = (folder / f"{PLACES[1][0]}.npy").is_file()
+        thing, tool = PLACES[twin]
+        for name in (*cameras, *ARRAYS, thing, tool, *MAYBE):
             path = folder / f"{name}.npy"
             if not path.is_file() and name in MAYBE:
                 continue
@@ -80,23 +95,26 @@ class Demonstrations:
         lengths = {name: len(a) for name, a in arrays.items()}
         if len(set(lengths.values())) != 1 or 0 in lengths.values():
             raise ConfigError(f"{folder}: arrays have different lengths {lengths}.", remedy="Record them again.")
-        self.front: NDArray[np.uint8] = arrays["front"]
-        self.wrist: NDArray[np.uint8] = arrays["wrist"]
+        self.pictures: tuple[NDArray[np.uint8], ...] = tuple(arrays[camera] for camera in cameras)
         self.state = np.asarray(arrays["state"], dtype=np.float32)
         self.action = np.asarray(arrays["action"], dtype=np.float32)
-        self.cube = np.asarray(arrays["cube"], dtype=np.float32)
-        self.tool = np.asarray(arrays["tool"], dtype=np.float32)
         self.executed = np.asarray(arrays.get("executed", self.action), dtype=np.float32)
-        self.cubes = np.asarray(arrays.get("cubes", self.cube[:, None]), dtype=np.float32)
-        self.instruction = np.asarray(arrays.get("instruction", np.zeros(len(self.cube), np.int8)))
+        self.cubes = np.asarray(arrays.get("cubes", arrays[thing][:, None]), dtype=np.float32)
+        self.tools = np.asarray(arrays[tool] if twin else arrays[tool][:, None], dtype=np.float32)
+        self.instruction = np.asarray(arrays.get("instruction", np.zeros(len(self.state), np.int8)))
         self.instructions = _instructions(folder) if "instruction" in arrays else ()
-        self.phase = np.asarray(arrays["phase"])
+        self.precise = np.ones(len(self.state), np.bool_) if twin else np.asarray(arrays["phase"]) <= ExpertPhase.LIFT
         self.episode = np.asarray(arrays["episode"])
         steps = np.arange(len(self.episode))
         starts = np.searchsorted(self.episode, self.episode, side="left")
         self.start = starts.astype(np.int64)
         self.end = np.searchsorted(self.episode, self.episode, side="right").astype(np.int64)
         self._steps = steps
+
+    @property
+    def front(self) -> NDArray[np.uint8]:
+        """Pictures of the first camera: the one whose history is kept and whose future is foreseen."""
+        return self.pictures[0]
 
     def __len__(self) -> int:
         return len(self.episode)
@@ -123,7 +141,7 @@ class Demonstrations:
     def chunk(
         self, steps: NDArray[np.int64], windows: Windows, *, executed: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Action chunks (B, chunk, 8), labels or what was executed, and which steps lie past the episode (B, chunk)."""
+        """Action chunks (B, chunk, A), labels or what was executed, and which steps lie past the episode (B, chunk)."""
         at = steps[:, None] + np.arange(windows.chunk, dtype=np.int64)
         last = self.end[steps][:, None] - 1
         source = self.executed if executed else self.action

@@ -125,6 +125,7 @@ class PolicyLosses(nn.Module):
         spec: the policy's.
         tokens, mask: (instructions, n) language tokens of each instruction, and which are none of padding.
         cubes: how many cubes the recording tells the place of.
+        tools: how many hands.
     """
 
     tokens: Tensor
@@ -138,6 +139,7 @@ class PolicyLosses(nn.Module):
         tokens: Tensor,
         mask: Tensor,
         cubes: int = 1,
+        tools: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
@@ -150,7 +152,8 @@ class PolicyLosses(nn.Module):
             )
         past = len(spec.past_images)
         keypoints = (len(spec.cameras) + past) * 2 * vision.keypoints
-        self.auxiliary = nn.Sequential(nn.Linear(keypoints, 128), nn.GELU(), nn.Linear(128, cubes * (6 + 3 * past)))
+        places = cubes * 3 * (1 + tools + past)
+        self.auxiliary = nn.Sequential(nn.Linear(keypoints, 128), nn.GELU(), nn.Linear(128, places))
         self.register_buffer("tokens", tokens, persistent=False)
         self.register_buffer("mask", mask, persistent=False)
 

@@ -38,8 +38,7 @@ class SharedPictures:
     """The cameras' frames of a recording on a device, once for all that train on it there."""
 
     def __init__(self, data: Demonstrations, device: torch.device) -> None:
-        self.front = Pictures(data.front, device)
-        self.wrist = Pictures(data.wrist, device)
+        self.cameras = [Pictures(frames, device) for frames in data.pictures]
 
 
 class PolicyBatches:
@@ -76,7 +75,7 @@ class PolicyBatches:
         self._history = torch.from_numpy(history).to(device)
         chunk, pad = data.chunk(steps, windows)
         done = data.chunk(steps, windows, executed=True)[0]
-        places = [data.cubes, data.cubes - data.tool[:, None]]
+        places = [data.cubes, *(data.cubes - tool[:, None] for tool in np.moveaxis(data.tools, 1, 0))]
         places += [data.cubes - data.cubes[history[:, i]] for i in file.spec.past_images]
         place = np.concatenate([p.reshape(len(data), -1) for p in places], axis=1) * 10.0
         tables: dict[str, NDArray[Any]] = {
@@ -96,15 +95,15 @@ class PolicyBatches:
         """Batch of the given steps (B,) int64.
 
         Returns:
-            images (B, 2 + past, 3, S, S), state (B, d), actions (B, chunk, A) as labelled and executed (B, chunk, A) as
-            carried out, pad (B, chunk) bool, instruction (B,) index; place (B, cubes (6 + 3 past)): each cube, cube
-            minus tool, and cube minus what it was at each past image, in dm (NaN without cube); with codes also
-            history_codes (B, T, L) and target_codes (B, F).
+            images (B, cameras + past, 3, S, S), state (B, d), actions (B, chunk, A) as labelled and executed
+            (B, chunk, A) as carried out, pad (B, chunk) bool, instruction (B,) index; place (B, cubes (3 + 3 tools +
+            3 past)): each cube, cube minus each tool, and cube minus what it was at each past image, in dm (NaN without
+            cube); with codes also history_codes (B, T, L) and target_codes (B, F).
         """
         batch = {name: table[steps] for name, table in self._tables.items()}
         history = self._history[steps]
-        seen = [self._pictures.front(steps), self._pictures.wrist(steps)]
-        seen += [self._pictures.front(history[:, i]) for i in self.file.spec.past_images]
+        seen = [pictures(steps) for pictures in self._pictures.cameras]
+        seen += [self._pictures.cameras[0](history[:, i]) for i in self.file.spec.past_images]
         batch["images"] = torch.stack(seen, dim=1)
         if self._codes is not None:
             batch["history_codes"] = self._codes[history].long()

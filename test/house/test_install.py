@@ -35,6 +35,7 @@ def test_executables_lie_where_ros2_run_looks(prefix: Path) -> None:
         "perception_node",
         "action_node",
         "sim_node",
+        "twin_node",
         "expert_node",
         "teleop_node",
         "recorder_node",
@@ -69,7 +70,7 @@ def test_the_installed_package_finds_its_share_folder_and_assets(prefix: Path) -
 
 def test_every_executable_names_a_main_that_is_there() -> None:
     targets = re.findall(r"= f1_ros\.([\w.]+):main", (ROOT / "setup.py").read_text())
-    assert len(targets) == 10
+    assert len(targets) == 11
     for target in targets:
         module = ROOT / "f1_ros" / f"{target.replace('.', '/')}.py"
         assert re.search(r"^def main\(", module.read_text(), re.MULTILINE), module

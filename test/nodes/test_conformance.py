@@ -142,7 +142,7 @@ def test_a_robot_is_moved_slowly_whatever_its_profile_says(tmp_path: Path) -> No
     assert tried.profile.limits.velocity[0] == pytest.approx(0.262)
     (process,) = tried.describe().processes
     assert process.name == "action_node"
-    assert process.parameters == {"profile": str(tmp_path / "franka_fr3.yaml")}
+    assert process.parameters == {"profile": str(tmp_path / "franka_fr3.yaml"), "use_sim_time": False}
 
     slow = planted(tmp_path, "franka_fr3", lambda data: data.update(scale=0.05))
     assert subject(str(slow), "", real=True, folder=tmp_path / "copy").profile.scale == 0.05
@@ -155,7 +155,7 @@ def test_the_twin_keeps_its_own_profile(tmp_path: Path) -> None:
     assert set(parameters) == {"sim_node", "action_node"}
     assert parameters["sim_node"]["profile"] == "franka_fr3"
     assert parameters["action_node"]["profile"] == str(path)
-    with pytest.raises(BringUpError, match="No bring-up starts a twin"):
+    with pytest.raises(BringUpError, match="no twin of 'robot'"):
         subject(str(planted(tmp_path, "franka_fr3", lambda d: d.update(name="robot"))), "", real=False, folder=tmp_path)
 
 

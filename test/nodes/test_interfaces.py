@@ -68,7 +68,7 @@ def rows(text: str, heading: str) -> list[dict[str, str]]:
     found = []
     for start in starts:
         for line in lines[start + 2 :]:
-            if line[0] in ("direction", "parameter", "name", "argument"):
+            if line[0] in ("direction", "topic", "parameter", "name", "argument"):
                 break
             found.append(dict(zip(lines[start], line, strict=True)))
     return found
@@ -129,7 +129,7 @@ def graph(ros: Any, node: str) -> set[tuple[str, str, str]]:
     ):
         for name, types in ask(node, "/f1"):
             own = name.startswith(f"/f1/{node}/") or "/_action/" in name
-            if not own and (name not in STANDARD_TOPICS or (name == "/clock" and node == "sim_node")):
+            if not own and (name not in STANDARD_TOPICS or (name == "/clock" and node in ("sim_node", "twin_node"))):
                 found |= {(direction, name, kind) for kind in types}
     return found
 
@@ -168,6 +168,7 @@ def bounds(descriptor: Any) -> str:
         "observation_node",
         "policy_node",
         "sim_node",
+        "twin_node",
         "expert_node",
         "teleop_node",
         "recorder_node",

@@ -15,10 +15,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from f1_ros.errors import ConfigError
-from f1_ros.nodes import action_node, expert_node, observation_node, policy_node, recorder_node, sim_node
+from f1_ros.nodes import action_node, expert_node, observation_node, policy_node, recorder_node, sim_node, twin_node
 from f1_ros.nodes.parameters import NodeParameter, declare
 
-MODULES = (action_node, expert_node, observation_node, policy_node, recorder_node, sim_node)
+MODULES = (action_node, expert_node, observation_node, policy_node, recorder_node, sim_node, twin_node)
 TABLE: dict[str, tuple[NodeParameter, ...]] = {
     module.__name__.rpartition(".")[2]: module.PARAMETERS for module in MODULES
 }

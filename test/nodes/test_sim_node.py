@@ -9,6 +9,8 @@ import pytest
 from control_msgs.action import GripperCommand
 from diagnostic_msgs.msg import DiagnosticStatus
 from f1_msgs.msg import ControlStatus
+from franka_msgs.action import ErrorRecovery, Homing, Move
+from franka_msgs.msg import FrankaRobotState
 from rclpy.action import ActionClient
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
@@ -49,8 +51,11 @@ def test_the_simulator_speaks_the_topics_of_the_profile(ros: Any) -> None:
     commands = ros.node.create_publisher(JointState, FRANKA.arms[0].command.topic, COMMAND)
     start = np.array(joints[-1].position)
     ros.until(commands.get_subscription_count, "the simulator listens")
-    commands.publish(command(start, fr3_joint1=start[0] + 0.2))
-    ros.until(lambda: abs(joints[-1].position[0] - start[0] - 0.2) < 0.01, "the arm goes to its target")
+    for part in (0.04, 0.08, 0.12, 0.16, 0.20):
+        commands.publish(command(start, fr3_joint1=start[0] + part))
+        ros.until(
+            lambda wanted=part: abs(joints[-1].position[0] - start[0] - wanted) < 0.01, "the arm goes to its target"
+        )
     # As a real arm it stays there when commands stop, and cannot be sent to nowhere.
     commands.publish(command(start, fr3_joint1=float("nan")))
     ros.spin(0.5)
@@ -80,6 +85,58 @@ def test_the_gripper_answers_its_action_when_the_fingers_have_arrived(ros: Any) 
     assert not send(0.05).accepted
     assert not send(float("nan")).accepted
     client.destroy()
+
+
+def test_a_jump_in_the_target_is_a_reflex_until_error_recovery(ros: Any) -> None:
+    joints = ros.collect(JointState, FRANKA.arms[0].state.topic, SENSOR)
+    modes = ros.collect(FrankaRobotState, "/franka_robot_state_broadcaster/robot_state", SENSOR)
+    ros.start("sim_node", cubes=False, camera_rate=1.0)
+    commands = ros.node.create_publisher(JointState, FRANKA.arms[0].command.topic, COMMAND)
+    ros.until(lambda: joints and modes and commands.get_subscription_count(), "the robot is there")
+    assert modes[-1].robot_mode == FrankaRobotState.ROBOT_MODE_MOVE
+    start = np.array(joints[-1].position)
+    commands.publish(command(start, fr3_joint1=start[0] + 0.3))
+    ros.until(lambda: modes[-1].robot_mode == FrankaRobotState.ROBOT_MODE_REFLEX, "the reflex")
+    assert modes[-1].current_errors.joint_motion_generator_velocity_discontinuity
+    commands.publish(command(start, fr3_joint1=start[0] + 0.04))
+    ros.spin(0.3)
+    assert joints[-1].position[0] == pytest.approx(start[0], abs=0.01)
+
+    client = ActionClient(ros.node, ErrorRecovery, "/action_server/error_recovery")
+    ros.until(client.server_is_ready, "error recovery is there")
+    sent = client.send_goal_async(ErrorRecovery.Goal())
+    ros.until(sent.done, "an answer to the goal")
+    ros.until(lambda: modes[-1].robot_mode == FrankaRobotState.ROBOT_MODE_MOVE, "the arm is free")
+    commands.publish(command(start, fr3_joint1=start[0] + 0.04))
+    ros.until(lambda: abs(joints[-1].position[0] - start[0] - 0.04) < 0.01, "it follows again")
+    client.destroy()
+
+
+def test_a_hand_to_which_goals_are_streamed_hangs_until_it_is_homed(ros: Any) -> None:
+    fingers = ros.collect(JointState, FRANKA.grippers[0].state.topic, SENSOR)
+    ros.start("sim_node", cubes=False, camera_rate=1.0)
+    move, homing = (ActionClient(ros.node, kind, f"/franka_gripper/{name}") for kind, name in
+                    ((Move, "move"), (Homing, "homing")))  # fmt: skip
+    ros.until(lambda: fingers and move.server_is_ready() and homing.server_is_ready(), "the gripper is there")
+    sent = [move.send_goal_async(Move.Goal(width=0.07 - 0.005 * k, speed=0.1)) for k in range(8)]
+    ros.until(lambda: all(s.done() for s in sent), "the goals are taken")
+    ros.spin(0.5)
+    hung = sum(fingers[-1].position)
+    late = move.send_goal_async(Move.Goal(width=0.0, speed=0.1))
+    ros.until(late.done, "a goal is taken even so")
+    ros.spin(0.5)
+    assert sum(fingers[-1].position) == pytest.approx(hung, abs=2e-3)
+    home = homing.send_goal_async(Homing.Goal())
+    ros.until(home.done, "homing is taken")
+    result = home.result().get_result_async()
+    ros.until(result.done, "the hand is homed")
+    assert result.result().result.success
+    assert sum(fingers[-1].position) == pytest.approx(0.08, abs=3e-3)
+    again = move.send_goal_async(Move.Goal(width=0.03, speed=0.1))
+    ros.until(again.done, "it takes goals again")
+    ros.until(lambda: abs(sum(fingers[-1].position) - 0.03) < 3e-3, "and follows them")
+    move.destroy()
+    homing.destroy()
 
 
 def test_the_expert_picks_a_cube_by_teleoperation_and_its_silence_holds_the_arm(ros: Any) -> None:

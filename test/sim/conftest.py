@@ -46,7 +46,7 @@ class ScriptedEngine:
 
     def infer(self, observation, instruction, seed, running=None, *, on_near=None) -> InferenceResult:
         given = running is not None and not running.guided
-        committed = running.actions[: running.committed] if given else np.zeros((0, 8))
+        committed = running.actions[: running.committed] if given else np.zeros((0, len(self.spec.action_names)))
         self.running.append(running)
         self.prefixes.append(committed)
         self.observations.append(observation)

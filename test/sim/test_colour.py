@@ -92,7 +92,7 @@ def test_the_words_of_the_instructions_are_those_of_the_belt_policys_tokenizer()
 
 
 def test_the_expert_picks_the_named_cube_and_leaves_the_others() -> None:
-    settings = EvaluationSettings(policy=None, episodes=8, seed=2, belt=CONFIG)
+    settings = EvaluationSettings(policy=None, episodes=8, seed=2, world=CONFIG)
     found = evaluate(settings)
     assert found.successes == 8
     assert found.binned_rate == 1.0
@@ -136,7 +136,7 @@ def test_an_evaluation_ends_and_fails_with_the_wrong_cube(scripted, monkeypatch)
     monkeypatch.setattr(module, "open_runner", open_runner)
     belt = dataclasses.replace(CONFIG, speed=(0.08, 0.08))
     settings = EvaluationSettings(
-        policy=Path("any"), episodes=1, seed=1, belt=belt, delay_s=0.0, exact_delay=True, replan_steps=1
+        policy=Path("any"), episodes=1, seed=1, world=belt, delay_s=0.0, exact_delay=True, replan_steps=1
     )
     found = evaluate(settings)
     assert found.failures == {"wrong_cube": 1}
@@ -149,7 +149,7 @@ def test_the_policy_is_told_each_episodes_instruction_unless_the_user_gives_one(
     monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     monkeypatch.setattr("f1_ros.sim.evaluate.EPISODE_STEPS", 4)
     monkeypatch.setattr("f1_ros.sim.evaluate.measured_latency_ms", lambda settings: 1.0)
-    settings = EvaluationSettings(policy=Path("any"), episodes=6, belt=CONFIG)
+    settings = EvaluationSettings(policy=Path("any"), episodes=6, world=CONFIG)
     evaluate(settings)
     world, asked = BeltWorld(CONFIG), []
     from f1_ros.sim.episodes import evaluation_seed

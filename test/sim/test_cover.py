@@ -82,7 +82,7 @@ def test_the_expert_follows_the_hidden_cube_and_never_puts_its_hand_through_the_
 
 
 def test_the_expert_picks_covered_cubes_in_both_directions_at_all_speeds() -> None:
-    found = evaluate(EvaluationSettings(policy=None, episodes=8, seed=3, belt=CONFIG, until_binned=False))
+    found = evaluate(EvaluationSettings(policy=None, episodes=8, seed=3, world=CONFIG, until_binned=False))
     assert found.success_rate == 1.0
 
 
@@ -165,6 +165,6 @@ def test_a_cover_is_for_one_cube_that_rides_in() -> None:
     with pytest.raises(ConfigError, match="stream"):
         BeltWorld(CONFIG, stream=True)
     with pytest.raises(ConfigError, match="suddenly"):
-        EvaluationSettings(policy=None, episodes=1, belt=CONFIG, sudden=True)
+        EvaluationSettings(policy=None, episodes=1, world=CONFIG, sudden=True)
     with pytest.raises(ConfigError, match="no cover"):
         BeltWorld().place_cover(0.0)

@@ -36,7 +36,7 @@ def test_what_is_recorded_goes_on_after_a_crash_and_is_the_same_with_any_workers
     progress: list[tuple[int, int]] = []
     frames = record_dataset(root, 3, seed=5, workers=2, progress=lambda *done: progress.append(done))
     assert progress == [(2, 3), (3, 3)]
-    with pytest.raises(ConfigError, match="another seed or belt"):
+    with pytest.raises(ConfigError, match="another seed or world"):
         record_dataset(root, 4, seed=6)
     straight = tmp_path / "straight"
     assert record_dataset(straight, 3, seed=5, workers=1) == frames

@@ -9,8 +9,8 @@ import pytest
 
 from f1_ros.cli.main import build_parser, main
 from f1_ros.paths import share_dir
-from f1_ros.sim.config import load_belt_config
-from f1_ros.sim.measures import Failure
+from f1_ros.sim.measures import Failure, TaskFailure
+from f1_ros.sim.worlds import load_world_config
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "simulation.md").read_text()
@@ -24,11 +24,11 @@ def arguments(command: str) -> list[str]:
 
 
 def test_its_commands_are_understood_and_name_files_that_are_there() -> None:
-    assert len(COMMANDS) == 9
+    assert len(COMMANDS) == 11
     for command in COMMANDS:
         args = build_parser().parse_args(arguments(command))
         if args.config is not None:
-            load_belt_config(ROOT / args.config)
+            load_world_config(ROOT / args.config)
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "--expert" in c or "sim record" in c])
@@ -43,10 +43,11 @@ def test_it_names_every_packaged_configuration_every_figure_and_every_failure(tm
     named = set(re.findall(r"`([^`\n]+)`", TEXT))
     assert {f"config/sim/{p.name}" for p in (share_dir() / "config" / "sim").glob("*.yaml")} <= named
     figures = set()
-    for options in (["--reaction"], ["--stream", "1"]):
+    twin = ["--config", str(ROOT / "config" / "sim" / "genie1.yaml")]
+    for options in (["--reaction"], ["--stream", "1"], twin):
         file = tmp_path / "figures.json"
         assert main(["sim", "eval", "--expert", "--episodes", "1", *options, "--json", str(file)]) == 0
         figures |= {result["name"] for result in json.loads(file.read_text())["results"]}
     assert len(figures) > 15
     assert figures - {"episodes", "streams", "seconds"} <= named
-    assert set(Failure.__args__) <= named
+    assert set(Failure.__args__) | set(TaskFailure.__args__) <= named

@@ -83,7 +83,7 @@ def test_a_single_speed_is_one_band() -> None:
 
 @pytest.mark.parametrize("direction", [1, -1])
 def test_the_expert_picks_every_cube_and_repeats_itself(direction) -> None:
-    settings = EvaluationSettings(policy=None, episodes=3, seed=2, belt=BeltConfig(direction=direction))
+    settings = EvaluationSettings(policy=None, episodes=3, seed=2, world=BeltConfig(direction=direction))
     found = evaluate(settings)
     assert [e.picked for e in found.episodes] == [True] * 3
     assert [e.binned for e in found.episodes] == [True] * 3
@@ -94,7 +94,7 @@ def test_the_expert_picks_every_cube_and_repeats_itself(direction) -> None:
 def test_a_policy_that_does_nothing_never_reaches_the_cube(scripted, monkeypatch) -> None:
     engine = scripted(lambda observation: np.tile(observation.state, (16, 1)))
     monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
-    settings = EvaluationSettings(policy=Path("any"), episodes=1, belt=BeltConfig(speed=(0.3, 0.3)), delay_s=0.15)
+    settings = EvaluationSettings(policy=Path("any"), episodes=1, world=BeltConfig(speed=(0.3, 0.3)), delay_s=0.15)
     found = evaluate(settings)
     assert found.failures == {"never_reached": 1}
     assert found.success_rate == 0.0

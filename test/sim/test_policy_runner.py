@@ -242,7 +242,7 @@ def test_policies_for_other_robots_or_steps_are_refused(world, profile, scripted
     for change in ({"robot": "arx"}, {"step_s": 0.1}):
         engine = scripted(nudge)
         engine.spec = replace(engine.spec, **change)
-        with pytest.raises(ConfigError, match=r"belt world has 'franka' and 0\.05 s"):
+        with pytest.raises(ConfigError, match=r"simulated world has 'franka' and 0\.05 s"):
             PolicyRunner(world, engine, profile)
 
 

@@ -53,7 +53,7 @@ def marks(tmp_path: Path) -> Path:
 
 
 def test_an_evaluation_is_the_same_on_a_cluster(cluster: Cluster) -> None:
-    settings = EvaluationSettings(policy=None, episodes=4, seed=3, belt=BeltConfig(speed=(0.2, 0.3)))
+    settings = EvaluationSettings(policy=None, episodes=4, seed=3, world=BeltConfig(speed=(0.2, 0.3)))
     progress: list[tuple[int, int]] = []
     there = evaluate(
         settings, workers=None, cluster=cluster.address, progress=lambda done, picked: progress.append((done, picked))

@@ -35,7 +35,7 @@ def test_cubes_that_nobody_takes_are_missed(scripted, monkeypatch) -> None:
     engine = scripted(lambda observation: np.tile(still, (16, 1)))
     monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     monkeypatch.setattr("f1_ros.sim.evaluate.measured_latency_ms", lambda settings: 1.0)
-    (stream,) = evaluate(EvaluationSettings(policy=Path("any"), episodes=1, belt=FAST, stream_s=8.0)).streams
+    (stream,) = evaluate(EvaluationSettings(policy=Path("any"), episodes=1, world=FAST, stream_s=8.0)).streams
     # 0.62 m from the middle of the belt take 2.1 s, give or take 0.5 s, and the next cube comes 0.1 s later.
     assert 2 <= stream.missed <= 5
     assert (stream.picked, stream.binned, stream.faults) == (0, 0, 0)
@@ -46,9 +46,9 @@ def test_in_a_stream_of_colours_the_policy_hears_of_each_new_cube(scripted, monk
     engine = scripted(lambda observation: np.tile(still, (16, 1)))
     monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     monkeypatch.setattr("f1_ros.sim.evaluate.measured_latency_ms", lambda settings: 1.0)
-    evaluate(EvaluationSettings(policy=Path("any"), episodes=1, seed=3, belt=COLOUR, stream_s=20.0))
+    evaluate(EvaluationSettings(policy=Path("any"), episodes=1, seed=3, world=COLOUR, stream_s=20.0))
     assert len(set(engine.instructions)) >= 2
-    found = evaluate(EvaluationSettings(policy=None, episodes=1, seed=3, belt=COLOUR, stream_s=15.0))
+    found = evaluate(EvaluationSettings(policy=None, episodes=1, seed=3, world=COLOUR, stream_s=15.0))
     assert found.streams[0].picked >= 2
     assert found.streams[0].wrong == 0
 
@@ -57,7 +57,7 @@ def test_a_policy_that_the_controller_stops_is_counted_and_goes_on(scripted, mon
     engine = scripted(lambda observation: np.full((16, 8), 90.0))
     monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     monkeypatch.setattr("f1_ros.sim.evaluate.measured_latency_ms", lambda settings: 1.0)
-    (stream,) = evaluate(EvaluationSettings(policy=Path("any"), episodes=1, belt=FAST, stream_s=6.0)).streams
+    (stream,) = evaluate(EvaluationSettings(policy=Path("any"), episodes=1, world=FAST, stream_s=6.0)).streams
     assert stream.faults >= 2
     assert stream.seconds == 6.0
 
@@ -87,4 +87,4 @@ def test_a_stream_has_no_goal_and_no_cover(capsys) -> None:
     assert main(["sim", "eval", "--expert", "--episodes", "1", "--stream", "5", "--goal", "0.5"]) == 2
     assert "single picks" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="no cover"):
-        evaluate(EvaluationSettings(policy=None, episodes=1, belt=BeltConfig(cover=True), stream_s=5.0))
+        evaluate(EvaluationSettings(policy=None, episodes=1, world=BeltConfig(cover=True), stream_s=5.0))

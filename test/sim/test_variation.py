@@ -112,7 +112,7 @@ def test_demonstrations_show_the_looks_of_their_episodes() -> None:
 
 def test_the_expert_picks_on_the_varied_belt_and_a_cover_may_vary_too() -> None:
     for belt in (VARIED, dataclasses.replace(VARIED, cover=True)):
-        found = evaluate(EvaluationSettings(policy=None, episodes=5, seed=4, belt=belt, until_binned=False))
+        found = evaluate(EvaluationSettings(policy=None, episodes=5, seed=4, world=belt, until_binned=False))
         assert found.successes >= 4
 
 

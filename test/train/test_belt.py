@@ -53,6 +53,31 @@ def test_a_run_goes_from_recording_to_an_engine_that_acts(run_folder: Path, conf
     assert not np.array_equal(engine.infer(observation, "pick the cube", seed=6).actions, result.actions)
 
 
+def test_a_run_on_a_twins_recording_goes_through_with_two_arms_and_three_cameras(
+    run_folder: Path, config_file: Path
+) -> None:
+    demos = run_folder / "demos"
+    n = len(np.load(demos / "phase.npy"))
+    front = np.load(demos / "front.npy")
+    names = [*(f"left_{i}" for i in range(3)), "left_gripper", *(f"right_{i}" for i in range(3)), "right_gripper"]
+    for camera in ("head", "hand_left", "hand_right"):
+        np.save(demos / f"{camera}.npy", front)
+    np.save(demos / "thing.npy", np.load(demos / "cube.npy"))
+    np.save(demos / "tools.npy", np.zeros((n, 2, 3), np.float32))
+    for gone in ("front", "wrist", "cube", "tool"):
+        (demos / f"{gone}.npy").unlink()
+    tree = json.loads((config_file.parent / "network.json").read_text())
+    tree["und_expert_config"]["vision_config"] |= {"cameras": 3, "views": [0, 1, 2, 0]}
+    (config_file.parent / "network.json").write_text(json.dumps(tree))
+    settings = json.loads(config_file.read_text())
+    settings["spec"] |= {"cameras": ["head", "hand_left", "hand_right"], "state_names": names, "action_names": names}
+    settings["relative_actions"] = [not name.endswith("gripper") for name in names]
+    config_file.write_text(json.dumps(settings))
+    train_all(config_file, run_folder)
+    engine = open_engine(run_folder / "policy")
+    assert engine.spec.cameras == ("head", "hand_left", "hand_right")
+
+
 def test_a_finished_run_trained_again_changes_nothing(run_folder: Path, config_file: Path) -> None:
     train_all(config_file, run_folder)
     first = joint_state(run_folder)

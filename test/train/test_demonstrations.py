@@ -73,3 +73,16 @@ def test_arrays_of_different_length_are_refused(tmp_path: Path) -> None:
 def test_history_must_rise_to_the_present(history: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="history offsets"):
         Windows(history=history, foresight=1, chunk=1)
+
+
+def test_a_twins_recording_gives_its_things_tools_and_cameras_and_is_precise_throughout(tmp_path: Path) -> None:
+    write(tmp_path, (5,))
+    np.save(tmp_path / "phase.npy", np.array([-1, 3, 5, 6, 8], np.int8))
+    assert Demonstrations(tmp_path).precise.tolist() == [True, True, False, False, False]
+    np.save(tmp_path / "thing.npy", np.ones((5, 3), np.float32))
+    np.save(tmp_path / "tools.npy", np.zeros((5, 2, 3), np.float32))
+    (tmp_path / "front.npy").rename(tmp_path / "head.npy")
+    data = Demonstrations(tmp_path, ("head", "wrist"))
+    assert (data.cubes.shape, data.tools.shape) == ((5, 1, 3), (5, 2, 3))
+    assert data.precise.all()
+    assert len(data.pictures) == 2

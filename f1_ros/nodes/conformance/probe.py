@@ -27,6 +27,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.errors import ImageError
@@ -48,7 +49,7 @@ Motion = Callable[[float], Array]
 
 MODES = {int(getattr(ControlStatus, name)): name for name in ("HOLD", "TELEOP", "POLICY", "FAULT", "CORRECTION")}
 NUMBERS = {name: number for number, name in MODES.items()}
-ANSWER_S = 5.0
+ANSWER_S, RECOVERED_S = 5.0, 30.0
 LEADER_HZ, CHUNK_HZ = 50.0, 10.0
 CHUNK_STEPS, STEP_NS = 40, 50_000_000
 """A plan of 2 s: it must outlast the policy's timeout, or the arm would be at rest when silence is noticed."""
@@ -104,6 +105,7 @@ class ConformanceProbe:
         self._leader = node.create_publisher(JointState, "teleop/joint_command", SENSOR)
         self._chunks = node.create_publisher(ActionChunkMsg, "action_chunk", COMMAND)
         self._set_mode = node.create_client(SetMode, "set_mode")
+        self._recover = node.create_client(Trigger, "recover")
         self._commands = profile.arms[0].command
         self._rival: Any = None
         self._subscribe(twin)
@@ -223,17 +225,11 @@ class ConformanceProbe:
 
     def ask_for(self, mode: str) -> str:
         """Ask for a mode; gives the reason of a refusal, or nothing."""
-        answered, answers = threading.Event(), list[Any]()
+        return self._call(self._set_mode, SetMode.Request(mode=NUMBERS[mode]), ANSWER_S)
 
-        def take(future: Any) -> None:
-            answers.append(future.result())
-            answered.set()
-
-        if self._set_mode.wait_for_service(timeout_sec=ANSWER_S):
-            self._set_mode.call_async(SetMode.Request(mode=NUMBERS[mode])).add_done_callback(take)
-            if answered.wait(ANSWER_S):
-                return "" if answers[0].success else str(answers[0].message)
-        return f"/{NAMESPACE}/set_mode does not answer"
+    def recover(self) -> str:
+        """Ask the action node to bring the robot back; gives the reason of a refusal, or nothing."""
+        return self._call(self._recover, Trigger.Request(), RECOVERED_S)
 
     def rival(self, there: bool) -> None:
         """Stand as a second publisher on the first command topic, or no more; nothing is published there."""
@@ -242,6 +238,19 @@ class ConformanceProbe:
         elif not there and self._rival is not None:
             self._node.destroy_publisher(self._rival)
             self._rival = None
+
+    def _call(self, client: Any, request: Any, patience_s: float) -> str:
+        answered, answers = threading.Event(), list[Any]()
+
+        def take(future: Any) -> None:
+            answers.append(future.result())
+            answered.set()
+
+        if client.wait_for_service(timeout_sec=ANSWER_S):
+            client.call_async(request).add_done_callback(take)
+            if answered.wait(patience_s):
+                return "" if answers[0].success else str(answers[0].message)
+        return f"{client.srv_name} does not answer"
 
     # -- threads ------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from f1_ros.errors import BringUpError
 from f1_ros.nodes.conformance.motions import Motion, nan_at, ramp, still, swing
 from f1_ros.nodes.conformance.rig import MODE_S, Rig
 from f1_ros.nodes.conformance.system import ACTION_NODE
+from f1_ros.robots.choose import transport_for
 from f1_ros.robots.conformance import Check, Finding, not_run
 from f1_ros.robots.conformance_stops import (
     NOTICED_LATE_S,
@@ -59,6 +60,11 @@ def stops(rig: Rig, checks: Collection[Check]) -> Iterator[Finding]:
             yield from _try(rig, stop, joint, recovery=Check.RECOVERY in checks)
         except BringUpError as error:
             yield not_run(stop.check, stop.name, error.problem)
+    if Check.RECOVERY in checks and transport_for(rig.profile).recover():
+        begun_s, before = time.monotonic(), rig.probe.joints_now()
+        refusal = rig.ask("HOLD") or rig.probe.recover()
+        moved = float(np.abs(rig.probe.joints_now() - before).max())
+        yield judge_recovery("by the robot's own means", refusal, moved, time.monotonic() - begun_s)
     if Check.SILENCE in checks:
         try:
             yield _silence(rig, joint)
@@ -142,7 +148,7 @@ def _recover(rig: Rig, after: str) -> Finding:
     takes_s = time.monotonic() - begun_s
     rig.pause(_AFTER_S)
     moved = float(np.abs(rig.probe.joints_now() - before).max())
-    return judge_recovery(after, refusal, moved, takes_s)
+    return judge_recovery(f"after {after}", refusal, moved, takes_s)
 
 
 def _silence(rig: Rig, joint: int) -> Finding:

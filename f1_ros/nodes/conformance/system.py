@@ -5,13 +5,13 @@ The twin keeps the packaged profile of its robot, whatever the one that is tried
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from f1_ros.bringup import BRINGUPS
 from f1_ros.config import read_yaml
 from f1_ros.errors import BringUpError, ProfileError
 from f1_ros.processes import BringUp, OnExit, Parameter, ProcessSpec
@@ -23,6 +23,15 @@ REAL_SCALE = 0.1
 """A robot is moved at this part of the profile's velocities, accelerations and jerks, at most."""
 
 
+TWINS: Mapping[str, tuple[str, Mapping[str, Parameter]]] = {
+    "franka_fr3": ("sim_node", {"profile": "franka_fr3", "cubes": False}),
+    "genie1": ("twin_node", {"config": "genie1", "repeat": False}),
+    "arx_lift2_x5": ("twin_node", {"config": "arx_lift2", "variant": "x5", "repeat": False}),
+    "arx_lift2_acone": ("twin_node", {"config": "arx_lift2", "variant": "ac_one", "repeat": False}),
+}
+"""The twin of each packaged profile: its node, and the parameters with which it is that robot."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """What is tried.
@@ -30,59 +39,49 @@ class Subject:
     Attributes:
         path: the profile's file.
         profile: what it says.
-        bringup: name of the bring-up that starts its twin; empty for a robot.
-        twin: the packaged profile that the twin keeps; None: the robot itself is tried.
+        twin: the packaged profile that the twin is made for; None: the robot itself is tried.
     """
 
     path: Path
     profile: RobotProfile
-    bringup: str
     twin: RobotProfile | None
 
     def describe(self) -> BringUp:
         """The processes: of a robot the action node alone, its drivers run already."""
-        if self.twin is None:
-            parameters: dict[str, Parameter] = {"profile": str(self.path)}
-            node = ProcessSpec(ACTION_NODE, ACTION_NODE, OnExit.END_SYSTEM, "commands to the robot", parameters)
-            return BringUp("conformance", (node,))
-        built = BRINGUPS[self.bringup].build({"policy": "none", "sim": "true", "profile": str(self.path)})
-        processes = []
-        for process in built.processes:
-            parameters = dict(process.parameters)
-            if process.name != ACTION_NODE:
-                parameters["profile"] = self.twin.name
-                if process.executable == "sim_node":
-                    parameters["cubes"] = False
-            # A process that dies ends the run: what it did before must not be judged together with what comes after.
-            processes.append(replace(process, parameters=parameters, restarts=0))
+        # A process that dies ends the run: what it did before must not be judged together with what comes after.
+        end = OnExit.END_SYSTEM
+        tried: dict[str, Parameter] = {"profile": str(self.path), "use_sim_time": self.twin is not None}
+        processes = [ProcessSpec(ACTION_NODE, ACTION_NODE, end, "commands to the robot", tried)]
+        if self.twin is not None:
+            node, parameters = TWINS[self.twin.name]
+            processes.insert(0, ProcessSpec(node, node, end, "the robot's twin", parameters))
         return BringUp("conformance", tuple(processes))
 
 
-def subject(name_or_path: str, bringup: str, *, real: bool, folder: Path) -> Subject:
+def subject(name_or_path: str, twin: str, *, real: bool, folder: Path) -> Subject:
     """What is to be tried.
 
     Args:
         name_or_path: a name in config/robots, or a profile's file.
-        bringup: the bring-up that starts its twin; empty: the one whose name begins the profile's.
+        twin: the packaged profile whose twin is the robot; empty: the one that the profile is named after.
         real: the robot itself, with a copy of the profile that is scaled down.
         folder: where such a copy is written to.
 
     Raises:
         ProfileError: if the profile cannot be read.
-        BringUpError: if no bring-up starts its twin.
+        BringUpError: if there is no such twin.
     """
     path = profile_path(name_or_path).absolute()
     profile = read_profile(path, simulated=not real)
     if real:
         path = slowed(path, folder)
-        return Subject(path, read_profile(path), "", None)
-    found = bringup or next((known for known in BRINGUPS if profile.name.startswith(known)), "")
-    if found not in BRINGUPS:
+        return Subject(path, read_profile(path), None)
+    if (twin or profile.name) not in TWINS:
         raise BringUpError(
-            f"No bring-up starts a twin of profile '{profile.name}'.",
-            remedy=f"Name one with --bringup: {', '.join(BRINGUPS)}.",
+            f"There is no twin of '{twin or profile.name}'.",
+            remedy=f"Name the one that is your robot's with --twin ({', '.join(TWINS)}), or try the robot with --real.",
         )
-    return Subject(path, profile, found, _packaged(profile.name, found))
+    return Subject(path, profile, read_profile(profile_path(twin or profile.name), simulated=True))
 
 
 def slowed(path: Path, folder: Path) -> Path:
@@ -98,12 +97,3 @@ def slowed(path: Path, folder: Path) -> Path:
     copy = folder / path.name
     copy.write_text(yaml.safe_dump(data), encoding="utf-8")
     return copy
-
-
-def _packaged(name: str, bringup: str) -> RobotProfile:
-    """The packaged profile of that name, or else the bring-up's own."""
-    try:
-        return read_profile(profile_path(name), simulated=True)
-    except ProfileError:
-        default = next(a.default for a in BRINGUPS[bringup].arguments if a.name == "profile")
-        return read_profile(profile_path(default), simulated=True)

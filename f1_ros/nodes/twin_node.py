@@ -1,0 +1,195 @@
+"""The twins live: Genie-1 or LIFT II behind exactly its robot's topics and types, and `/clock`.
+
+The physics' thread takes the commands, steps the world and publishes what the robot says; the renderer's thread
+publishes the pictures (see `SimLoop`). What a robot's messages look like is `twin_ports`, what it makes of a command
+`f1_ros.sim.twins.quirks`. When the task is done, or its thing is out of reach, it is laid out anew after a while.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rosgraph_msgs.msg import Clock as ClockMsg
+
+from f1_ros.errors import ConfigError
+from f1_ros.nodes.conversions import to_time
+from f1_ros.nodes.diagnostics import Diagnostics
+from f1_ros.nodes.lifecycle import ManagedNode, run
+from f1_ros.nodes.parameters import NodeParameter
+from f1_ros.nodes.qos import COMMAND, SENSOR
+from f1_ros.nodes.sim_loop import LOOP_PARAMETERS, SimLoop
+from f1_ros.nodes.sim_truth import SimTruth
+from f1_ros.nodes.sim_view import View, open_view
+from f1_ros.nodes.twin_ports import Port, open_port
+from f1_ros.paths import share_dir
+from f1_ros.sim.camera import Renderer, Snapshot
+from f1_ros.sim.config import BeltConfig
+from f1_ros.sim.twins.opening import open_twin
+from f1_ros.sim.twins.world import TwinWorld
+from f1_ros.sim.worlds import load_world_config
+
+ANEW_AFTER_TICKS = 150
+
+PARAMETERS = (
+    NodeParameter("config", "genie1", "World: genie1 or arx_lift2 of config/sim, or the path of a YAML file."),
+    NodeParameter(
+        "variant",
+        "",
+        "What the robot speaks: Genie-1's own topics (robot) or those of AgiBot's simulator (simulator); LIFT II with "
+        "arms x5 or ac_one. Empty: the first of these.",
+    ),
+    NodeParameter(
+        "gripper_closed",
+        0.0,
+        "What a gripper of Genie-1 reads when closed; its unit is open.",
+        lower=-1000.0,
+        upper=1000.0,
+    ),
+    NodeParameter("gripper_open", 120.0, "What it reads when open.", lower=-1000.0, upper=1000.0),
+    NodeParameter("seed", 0, "Seed of all that is drawn.", lower=0, upper=2**31 - 1),
+    NodeParameter("repeat", True, "The task is laid out anew 1.5 s after it is done, or its thing is out of reach."),
+    *LOOP_PARAMETERS,
+)
+
+
+class TwinNode(ManagedNode):
+    """A twin behind its robot's topics; see docs/interfaces.md."""
+
+    def __init__(self) -> None:
+        """Create the node."""
+        super().__init__("twin_node", PARAMETERS)
+        self._world: TwinWorld | None = None
+        self._diagnostics: Diagnostics | None = None
+        self._port: Port | None = None
+        self._view: View | None = None
+        self._loop: SimLoop | None = None
+        self._base_ns = 0
+
+    def configure(self) -> None:
+        """Build the world."""
+        name = self.value("config")
+        packaged = share_dir() / "config" / "sim" / f"{name}.yaml"
+        config = load_world_config(packaged if packaged.is_file() else Path(name))
+        if isinstance(config, BeltConfig):
+            raise ConfigError(f"{name} is the Franka's belt.", remedy="Start sim_node for it, or give a twin's world.")
+        self._world = world = open_twin(config)
+        self._world.reset(self.value("seed"))
+        self._clock_publisher = self.create_publisher(ClockMsg, "/clock", SENSOR)
+        self._counts = self.create_publisher(DiagnosticStatus, "/f1_sim/counts", COMMAND)
+        robot = world.robot
+        grippers = [arm.gripper.name for arm in robot.arms]
+        self._truth = SimTruth(self, world.scene.model, robot.joint_names, grippers, world.cameras)
+        self._diagnostics = Diagnostics(self, self._world.robot.name)
+        if self.value("view"):
+            self._view = open_view(self._world.scene)
+
+    def activate(self) -> None:
+        """Let time run."""
+        world = self._built()
+        variant, closed, open_ = (self.value(n) for n in ("variant", "gripper_closed", "gripper_open"))
+        self._port = open_port(self, world, variant, closed, open_)
+        self._done = self._lost = self._over_ticks = 0
+        self._timer = self.create_timer(1.0, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._loop = SimLoop(
+            self,
+            self._step,
+            self._draw,
+            world.scene,
+            self._view,
+            renderer=self.value("renderer"),
+            real_time_factor=self.value("real_time_factor"),
+            realtime_priority=self.value("realtime_priority"),
+        )
+        self._loop.start()
+        self.get_logger().info(f"Simulating '{world.robot.name}': {world.instruction}.")
+
+    def deactivate(self) -> None:
+        """Let time stand still; the world stays as it is."""
+        if self._loop is not None:
+            self._loop.stop()
+            self._loop = None
+            self.destroy_timer(self._timer)
+        if self._port is not None:
+            self._port.close()
+            self._port = None
+
+    def cleanup(self) -> None:
+        """Free the world; time goes on from here if another one is built."""
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+        if self._diagnostics is not None:
+            self._diagnostics.close()
+            self._diagnostics = None
+            self.destroy_publisher(self._clock_publisher)
+            self.destroy_publisher(self._counts)
+            self._truth.close()
+        if self._world is not None:
+            self._base_ns += self._world.time_ns
+            self._world = None
+
+    def _built(self) -> TwinWorld:
+        if self._world is None:
+            raise ConfigError("The simulated world is not built.", remedy="Configure the node first.")
+        return self._world
+
+    def _step(self) -> None:
+        """A tick of the physics' thread."""
+        world, port, loop = self._built(), self._port, self._loop
+        assert port is not None
+        assert loop is not None
+        port.drive(self._base_ns + world.time_ns)
+        now_ns = self._base_ns + world.time_ns
+        stamp = to_time(now_ns)
+        if loop.due(self.value("clock_rate")):
+            self._clock_publisher.publish(ClockMsg(clock=stamp))
+        if loop.due(port.state_hz):
+            port.publish(stamp)
+        if loop.due(self.value("camera_rate")):
+            loop.offer(dataclasses.replace(world.snapshot(), time_ns=now_ns))
+        if loop.due(50.0):
+            self._truth.publish(world.joint_positions, world.gripper_widths, stamp)
+        if loop.due(10.0):
+            self._publish_counts(world, port)
+        self._go_on(world)
+
+    def _go_on(self, world: TwinWorld) -> None:
+        self._over_ticks = self._over_ticks + 1 if world.done or world.lost else 0
+        if self._over_ticks == 1:
+            self._done, self._lost = self._done + world.done, self._lost + world.lost
+        if self._over_ticks == ANEW_AFTER_TICKS and self.value("repeat"):
+            world.next_task()
+            self._over_ticks = 0
+
+    def _publish_counts(self, world: TwinWorld, port: Port) -> None:
+        counts = {"done": self._done, "lost": self._lost, "stages": world.stages_done, "refused": port.refused()}
+        values = [KeyValue(key=name, value=str(count)) for name, count in counts.items()]
+        self._counts.publish(DiagnosticStatus(name="task", message="since the start", values=values))
+
+    def _draw(self, renderer: Renderer, snapshot: Snapshot) -> None:
+        """Pictures of a snapshot, in the renderer's thread."""
+        port, width, height = self._port, self.value("image_width"), self.value("image_height")
+        assert port is not None
+        for camera in port.cameras:
+            picture = renderer.render(snapshot, camera, width, height)
+            port.publish_picture(camera, picture, snapshot.time_ns)
+            self._truth.show(camera, picture, snapshot.time_ns)
+
+    def _watch(self) -> None:
+        """Once a second: how fast time runs."""
+        if self._loop is not None and self._diagnostics is not None:
+            self._loop.report(self._diagnostics)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node; see docs/interfaces.md."""
+    return run(lambda: [TwinNode()], args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
