@@ -296,7 +296,7 @@ def test_a_command_beyond_is_cut_and_not_gone_to(trial: LimitTrial, says: str) -
     assert judge_limit(trial).problem == says
 
 
-# -- stops and hand-over ------------------------------------------------------------------------------------------------
+# -- stops and hand-over -----------------------------------------------------------------------------------------------
 
 PERIOD_NS = 10 * MS
 
