@@ -13,6 +13,7 @@ from typing import Any
 
 from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import Trigger
@@ -54,11 +55,15 @@ class RobotRequests:
             name: sequence for name, sequence in sequences.items() if sequence[0]
         }
         self._under_way = ""
+        # Of its own: in the node's group nothing else would run before a request has been answered, not even what
+        # it waits for.
+        self._group = ReentrantCallbackGroup()
         self._targets = {
             request.name: self._target(request) for requests, _ in self._sequences.values() for request in requests
         }
         self._services = [
-            node.create_service(Trigger, name, partial(self._on_request, name)) for name in self._sequences
+            node.create_service(Trigger, name, partial(self._on_request, name), callback_group=self._group)
+            for name in self._sequences
         ]
 
     @property
@@ -81,9 +86,9 @@ class RobotRequests:
     def _target(self, request: RobotRequest) -> Any:
         kind = interface(request.type)
         if request.kind == "action":
-            return ActionClient(self._node, kind, request.name)
+            return ActionClient(self._node, kind, request.name, callback_group=self._group)
         if request.kind == "service":
-            return self._node.create_client(kind, request.name)
+            return self._node.create_client(kind, request.name, callback_group=self._group)
         return self._node.create_publisher(kind, request.name, COMMAND)
 
     async def _on_request(self, name: str, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

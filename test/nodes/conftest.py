@@ -22,6 +22,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 REPO = Path(__file__).parents[2]
+sys.path.insert(0, str(Path(__file__).parent))  # the tests of this folder share `robot_rig`
 PATIENCE_S = 60.0
 _domains = itertools.count(os.getpid())
 

@@ -84,18 +84,20 @@ def test_genie_gets_both_arms_in_one_message_and_a_second_publisher_on_a_gripper
     ros.until(lambda: robot.commands["/wbc/right_ee_command"], "the gripper is held as well")
     assert list(robot.commands["/wbc/right_ee_command"][-1].position) == pytest.approx([0.4])
 
+    rival = ros.node.create_publisher(JointState, "/wbc/left_ee_command", COMMAND)
+    ros.until(lambda: robot.status.mode == ControlStatus.FAULT, "a rival is a fault")
+    assert robot.status.reason.startswith("/test/test publishes on the command topic")
+    ros.node.destroy_publisher(rival)
+    ros.until(lambda: robot.ask(SetMode.Request.HOLD).success, "the fault can be left")
+
     def drive() -> None:
         robot.send_chunk({"idx61_arm_r_joint1": 1.5})
 
     ros.until(lambda: robot.ask(SetMode.Request.POLICY).success, "the policy is let in", drive)
     ros.until(lambda: arms[-1].position[7] > 0.3, "the right arm is moved", drive)
-    ros.spin(0.3)
+    ros.until(lambda: robot.status.mode == ControlStatus.FAULT, "an arm that does not follow is a fault", drive)
     # The stand-in's arm stays at 0.1: a target further than 0.2618 rad from it would be refused.
     assert max(m.position[7] for m in arms) < 0.1 + 0.2618
-    rival = ros.node.create_publisher(JointState, "/wbc/left_ee_command", COMMAND)
-    ros.until(lambda: robot.status.reason.startswith("/test/test"), "a rival is a fault", drive)
-    assert robot.status.mode == ControlStatus.FAULT
-    ros.node.destroy_publisher(rival)
 
 
 def test_a_simulation_s_values_move_nothing_whose_joint_state_does_not_come_with_the_clock(ros: Any) -> None:
