@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator, Mapping
 
 from f1_ros.robots.conformance import STILL_RAD, Check, Finding, GripperTrial, JointTrial, LimitTrial, Mistake, Snapshot
-from f1_ros.robots.parts import Gripper
 from f1_ros.robots.profile import RobotProfile
 
 DEGREES = 180.0 / math.pi
@@ -59,18 +58,27 @@ def judge_joint(profile: RobotProfile, trial: JointTrial) -> Finding:
     return Finding(Check.JOINTS, name, own, "rad", f"{by:+g}, alone", problem, mistake, remedy)
 
 
-def judge_gripper(gripper: Gripper, trial: GripperTrial) -> list[Finding]:
+def judge_gripper(profile: RobotProfile, trial: GripperTrial) -> list[Finding]:
     """Whether a gripper opens and closes with the right sign and range, and whether its state says so."""
-    name, stroke = gripper.name, gripper.open - gripper.closed
-    truth = [reached.truth.get(name, math.nan) for reached in trial.reached if reached.truth]
-    measured = [reached.measured.get(name, math.nan) for reached in trial.reached]
-    close = _WIDTH_ALIKE * stroke
+    gripper = next(g for g in profile.grippers if g.name == trial.gripper)
+    name, close = gripper.name, _WIDTH_ALIKE * (gripper.open - gripper.closed)
+    asked = list(trial.asked)
+
+    def truth_of(gripper_name: str) -> list[float]:
+        return [reached.truth.get(gripper_name, math.nan) for reached in trial.reached if reached.truth]
+
+    truth, measured = truth_of(name), [reached.measured.get(name, math.nan) for reached in trial.reached]
     findings = []
     if truth:
-        problem, mistake = _widths(list(trial.asked), truth, close, "opens to {} m when it is told {} m")
+        problem, mistake = _widths(asked, truth, close, "opens to {} m when it is told {} m")
         remedy = "See the gripper's command.closed and command.open." if problem else ""
-        findings.append(_widths_finding(name, truth, problem, mistake, remedy))
-    problem, mistake = _widths(truth or list(trial.asked), measured, close, "says {} m when it is {} m open")
+        others = [g.name for g in profile.grippers if g.name != name]
+        instead = [other for other in others if not _widths(asked, truth_of(other), close, "")[0]]
+        if problem and instead:
+            problem, mistake, remedy = f"{instead[0]} moves in its place", Mistake.SWAPPED_ARMS, _ARMS_REMEDY
+            truth = truth_of(instead[0])
+        findings.append(_widths_finding(name, truth_of(name), problem, mistake, remedy))
+    problem, mistake = _widths(truth or asked, measured, close, "says {} m when it is {} m open")
     remedy = "See the gripper's state.closed and state.open." if problem else ""
     if not problem and trial.seen is False:
         problem, remedy = "the person did not see it open and close", "See which gripper moved; compare the topics."
@@ -158,7 +166,8 @@ def _misread(profile: RobotProfile, name: str, at_rest: Snapshot) -> tuple[str, 
     mistake, remedy = _kind(truth, read)
     if mistake is not None:
         return problem, mistake, remedy
-    others = [n for n in profile.joints if n != name and abs(at_rest.truth.get(n, math.inf) - read) <= STILL_RAD]
+    apart = {n: abs(at_rest.truth.get(n, math.inf) - read) for n in profile.joints if n != name}
+    others = sorted((n for n in apart if apart[n] <= STILL_RAD), key=lambda n: apart[n])
     if not others:
         return problem, None, remedy
     same_arm = [n for n in others if _arm_of(profile, n) == _arm_of(profile, name)]

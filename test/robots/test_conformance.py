@@ -62,7 +62,7 @@ def mapping(robot: PlayedRobot) -> list[Finding]:
     findings = list(judge_order(robot.tried, robot.snapshot()))
     findings += [judge_joint(robot.tried, robot.joint_trial(name)) for name in robot.tried.joints]
     for gripper in robot.tried.grippers:
-        findings += judge_gripper(gripper, robot.gripper_trial(gripper))
+        findings += judge_gripper(robot.tried, robot.gripper_trial(gripper))
     return findings
 
 
@@ -94,6 +94,19 @@ def test_swapped_arms_are_named(tmp_path: Path) -> None:
     assert finding.problem == "right_joint1 moves in its place"
 
 
+def test_the_grippers_of_swapped_arms_are_named(tmp_path: Path) -> None:
+    def swap(data: dict[str, Any]) -> None:
+        swap_arms(data)
+        left, right = data["grippers"]
+        for key in ("state", "command"):
+            left[key]["topic"], right[key]["topic"] = right[key]["topic"], left[key]["topic"]
+
+    robot = PlayedRobot(plant(tmp_path, "arx_lift2_x5", swap), "arx_lift2_x5")
+    command, state = judge_gripper(robot.tried, robot.gripper_trial(robot.tried.grippers[0]))
+    assert (command.problem, command.mistake) == ("right_gripper moves in its place", Mistake.SWAPPED_ARMS)
+    assert state.ok, "it reads the gripper that it moves"
+
+
 def test_arms_whose_commands_alone_are_swapped_are_named(tmp_path: Path) -> None:
     def swap(data: dict[str, Any]) -> None:
         left, right = data["arms"]
@@ -115,7 +128,7 @@ def test_the_sign_of_a_gripper_is_named(tmp_path: Path) -> None:
 
     robot = PlayedRobot(plant(tmp_path, "arx_lift2_acone", flip), "arx_lift2_acone")
     (gripper, _) = robot.tried.grippers
-    findings = judge_gripper(gripper, robot.gripper_trial(gripper))
+    findings = judge_gripper(robot.tried, robot.gripper_trial(gripper))
     assert [f.mistake for f in wrong(findings)] == [Mistake.SIGN]
     assert findings[0].subject == "left_gripper"
 
@@ -125,7 +138,7 @@ def test_a_gripper_whose_ends_are_exchanged_goes_the_other_way(tmp_path: Path) -
         data["grippers"][0]["command"] |= {"closed": 0.04, "open": 0.0}
 
     robot = PlayedRobot(plant(tmp_path, "franka_fr3", exchange), "franka_fr3")
-    findings = judge_gripper(robot.tried.grippers[0], robot.gripper_trial(robot.tried.grippers[0]))
+    findings = judge_gripper(robot.tried, robot.gripper_trial(robot.tried.grippers[0]))
     assert [f.mistake for f in wrong(findings)] == [Mistake.SIGN]
     assert "the other way" in findings[0].problem
 
@@ -158,7 +171,7 @@ def test_the_range_of_a_gripper_is_named(tmp_path: Path) -> None:
         data["grippers"][0]["command"]["open"] = 0.02
 
     robot = PlayedRobot(plant(tmp_path, "franka_fr3", narrow), "franka_fr3")
-    findings = judge_gripper(robot.tried.grippers[0], robot.gripper_trial(robot.tried.grippers[0]))
+    findings = judge_gripper(robot.tried, robot.gripper_trial(robot.tried.grippers[0]))
     assert [f.mistake for f in wrong(findings)] == [Mistake.GRIPPER_RANGE]
     assert findings[0].problem == "opens to 0.040 m when it is told 0.080 m"
 
@@ -168,7 +181,7 @@ def test_the_range_of_a_gripper_s_state_is_named(tmp_path: Path) -> None:
         data["grippers"][0]["state"]["open"] = 0.16
 
     robot = PlayedRobot(plant(tmp_path, "franka_fr3", widen), "franka_fr3")
-    findings = judge_gripper(robot.tried.grippers[0], robot.gripper_trial(robot.tried.grippers[0]))
+    findings = judge_gripper(robot.tried, robot.gripper_trial(robot.tried.grippers[0]))
     assert [(f.subject, f.mistake) for f in wrong(findings)] == [("state of gripper", Mistake.GRIPPER_RANGE)]
 
 

@@ -79,7 +79,7 @@ def _gripper(rig: Rig, gripper: Gripper) -> list[Finding]:
         _rests(rig, gripper.name)
         reached.append(_settled(rig))
     seen = rig.person.saw(f"Did {gripper.name} close, open half and open, and no other gripper?")
-    return judge_gripper(gripper, GripperTrial(gripper.name, asked, (reached[0], reached[1], reached[2]), seen))
+    return judge_gripper(rig.profile, GripperTrial(gripper.name, asked, (reached[0], reached[1], reached[2]), seen))
 
 
 def _rests(rig: Rig, gripper: str) -> None:
