@@ -10,14 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from sensor_msgs.msg import JointState
 
 from f1_ros.cli.conformance import Terminal
 from f1_ros.errors import BringUpError
 from f1_ros.nodes.conformance.run import check_packages, check_profile
 from f1_ros.nodes.conformance.system import subject
 from f1_ros.nodes.interfaces import interface
+from f1_ros.nodes.qos import COMMAND
 from f1_ros.robots.conformance import Check, Mistake
 from f1_ros.robots.files import profile_path, read_profile
 
@@ -28,6 +31,10 @@ Change = Callable[[dict[str, Any]], object]
 def planted(folder: Path, name: str, change: Change) -> Path:
     data = yaml.safe_load(profile_path(name).read_text())
     change(data)
+    overlay = profile_path(name).parent / "sim" / f"{name}.yaml"
+    if overlay.is_file():
+        (folder / "sim").mkdir(exist_ok=True)
+        (folder / "sim" / overlay.name).write_text(overlay.read_text())
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(data, sort_keys=False))
     return path
@@ -89,15 +96,27 @@ def test_mistakes_of_a_profile_are_named_in_the_running_system(tmp_path: Path) -
 
 def test_joints_in_another_order_are_named_in_the_running_system(tmp_path: Path) -> None:
     def mistake(data: dict[str, Any]) -> None:
-        joints = data["arms"][0]["joints"]
-        joints[0], joints[6] = joints[6], joints[0]
-        data["arms"][0]["state"]["named"] = False  # as of a robot whose messages' names say nothing
-        data["arms"][0].pop("kinematics")
-        data["arms"][0].pop("ready")
+        joints = data["arms"][0]["joints"]  # Genie-1's messages are read by their order
+        joints[3], joints[5] = joints[5], joints[3]
 
-    written = conformance(tmp_path, planted(tmp_path, "franka_fr3", mistake), "--check", "state")
-    assert Mistake.JOINT_ORDER.value in named(written)
-    assert "where fr3_joint" in problems(written)["state: order of arm"]
+    path = planted(tmp_path, "genie1", mistake)
+    written = conformance(tmp_path, path, "--check", "state")
+    assert named(written) == {Mistake.JOINT_ORDER.value}
+    assert list(problems(written)) == ["state: order of left"]
+
+
+def test_swapped_arms_and_a_gripper_s_sign_are_named_in_the_running_system(tmp_path: Path) -> None:
+    def mistake(data: dict[str, Any]) -> None:
+        for pair in (data["arms"], data["grippers"]):
+            left, right = pair
+            for key in ("state", "command"):
+                left[key]["topic"], right[key]["topic"] = right[key]["topic"], left[key]["topic"]
+        data["grippers"][0]["command"]["open"] = 3.4  # as an X5's, which is positive
+
+    written = conformance(tmp_path, planted(tmp_path, "arx_lift2_acone", mistake), "--check", "grippers")
+    found = {f["subject"]: f["mistake"] for f in written["findings"] if f["check"] == "grippers"}
+    assert found["right_gripper"] == Mistake.SWAPPED_ARMS.value
+    assert found["left_gripper"] == Mistake.SIGN.value
 
 
 def test_a_wrong_type_is_named_though_nothing_then_moves(tmp_path: Path) -> None:
@@ -146,6 +165,32 @@ def test_a_robot_is_moved_slowly_whatever_its_profile_says(tmp_path: Path) -> No
 
     slow = planted(tmp_path, "franka_fr3", lambda data: data.update(scale=0.05))
     assert subject(str(slow), "", real=True, folder=tmp_path / "copy").profile.scale == 0.05
+
+
+def test_a_robot_moves_only_as_a_person_confirms_and_at_a_tenth_of_its_speed(ros: Any, tmp_path: Path) -> None:
+    commands = ros.collect(JointState, "/target_joint", COMMAND)
+    ros.start("stand_in_node", camera_rate=1.0)
+    out = tmp_path / "out.json"
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "ROS_DOMAIN_ID": str(ros.domain)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "f1_ros", "robot", "conformance", "franka_fr3", "--real", "--check", "joints",
+         "--json", str(out), "--log-dir", str(tmp_path / "logs")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPO, env=environment,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("yes\nn\n" + "no\n" * 6)  # the first joint, which the person then did not see alone
+        process.stdin.close()
+        ros.until(lambda: process.poll() is not None, "all joints are asked for")
+        assert process.returncode == 1, process.stdout.read()
+    found = problems(json.loads(out.read_text()))
+    assert found["joints: fr3_joint1"] == "the person did not see it move alone"
+    refused = [f"joints: fr3_joint{i}" for i in range(2, 8)]
+    assert all(found[subject] == "not run: the person did not confirm the motion" for subject in refused)
+    positions = np.array([command.position for command in commands])
+    assert np.ptp(positions[:, 0]) == pytest.approx(0.1, abs=0.01)
+    assert np.ptp(positions[:, 1:]) < 1e-6
+    assert max(abs(np.array(command.velocity)).max() for command in commands) <= 0.262
 
 
 def test_the_twin_keeps_its_own_profile(tmp_path: Path) -> None:
