@@ -28,14 +28,11 @@ from f1_ros.robots.conformance_streams import (
 from f1_ros.robots.profile import RobotProfile
 from f1_ros.supervisor import Supervisor
 
-START_S, READY_S, LISTEN_S = 60.0, 20.0, 3.0
-"""How long the robot may take to speak, the action node to command it, and how long is listened, s."""
-MOVING = (
-    Check.COMMANDS, Check.JOINTS, Check.GRIPPERS, Check.SAFE_ACTION, Check.SILENCE, Check.NAN, Check.SECOND_PUBLISHER,
-    Check.RECOVERY, Check.HAND_OVER,
-)  # fmt: skip
-"""Checks that need a robot which is commanded."""
+START_S, FOUND_S, READY_S, LISTEN_S = 60.0, 10.0, 20.0, 3.0
+"""How long a twin may take to speak, topics to be found, the action node to command; how long is listened, s."""
 STOPS = frozenset({Check.SAFE_ACTION, Check.SILENCE, Check.NAN, Check.SECOND_PUBLISHER, Check.RECOVERY})
+COMMANDED = frozenset(Check) - {Check.PROFILE, Check.PACKAGES, Check.TOPICS, Check.CAMERAS}
+"""Checks that need a robot which is commanded."""
 
 
 def run_conformance(
@@ -110,9 +107,11 @@ def _in_the_system(subject: Subject, checks: frozenset[Check], person: Person, l
     ):
         rig = Rig(system, probe, profile, person)
         yield from _listen(rig, subject, checks)
+        if not checks & COMMANDED:
+            return
         if not rig.wait(lambda: len(probe.trace.commands) > 100, READY_S):
             why = probe.trace.statuses[-1].reason if probe.trace.statuses else "the action node says nothing"
-            for check in (c for c in MOVING if c in checks):
+            for check in (c for c in Check if c in checks & COMMANDED):
                 yield not_run(check, "", f"the action node does not command the robot: {why}")
             return
         if Check.COMMANDS in checks:
@@ -132,10 +131,7 @@ def _listen(rig: Rig, subject: Subject, checks: frozenset[Check]) -> Iterator[Fi
         raise BringUpError("The twin does not say where its joints are.", remedy=f"Look into {rig.system.log_dir}.")
     expected = expected_endpoints(profile, transport_for(profile))
 
-    def found() -> bool:
-        return all(finding.ok for finding in judge_endpoints(expected, probe.endpoints(expected)))
-
-    rig.wait(found, READY_S if subject.twin is None else READY_S / 2.0)
+    rig.wait(lambda: all(finding.value for finding in judge_endpoints(expected, probe.endpoints(expected))), FOUND_S)
     yield from judge_endpoints(expected, probe.endpoints(expected))
     if checks & {Check.STATE, Check.CAMERAS}:
         rig.pause(LISTEN_S)

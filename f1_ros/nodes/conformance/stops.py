@@ -27,7 +27,7 @@ from f1_ros.robots.conformance_stops import (
     judge_stop,
 )
 
-SWING_S = 4.0
+SWING_S = 2.5
 RIVAL_S = 1.2
 """DDS tells of a publisher within 0.5 s, and the action node looks every 0.5 s."""
 OWN_MEANS = "by the robot's own means"

@@ -23,7 +23,7 @@ from f1_ros.robots.parts import Gripper
 
 BEYOND_RAD = 0.3
 """How far beyond its limit a joint is asked to be: less than what the action node refuses as another robot's."""
-_FAST = 1.0  # rad/s, on the long way to a limit
+_FAST = 2.0  # rad/s, on the long way to a limit, where the joint's own limit lets it
 _GRIPPER_S = 4.0
 
 
