@@ -27,7 +27,7 @@ def judge_order(profile: RobotProfile, at_rest: Snapshot) -> Iterator[Finding]:
     """Whether the joints are read in the right order and unit, arm by arm; needs the truth."""
     for arm in profile.arms:
         names = [joint.name for joint in arm.joints]
-        off = {n: abs(at_rest.measured[n] - at_rest.truth.get(n, math.nan)) for n in names}
+        off = {n: abs(at_rest.measured.get(n, math.nan) - at_rest.truth.get(n, math.nan)) for n in names}
         wrong = [n for n in names if not off[n] <= STILL_RAD]
         worst = max((value for value in off.values() if math.isfinite(value)), default=math.nan)
         problem, mistake, remedy = "", None, ""
@@ -43,12 +43,12 @@ def judge_joint(profile: RobotProfile, trial: JointTrial) -> Finding:
     """Whether a joint moved alone, in the right direction and by the commanded angle."""
     name, by = trial.joint, trial.by
     truth, measured = _moved(trial.before.truth, trial.after.truth), _moved(trial.before.measured, trial.after.measured)
-    moved = truth or {n: measured[n] for n in profile.joints}
-    own = moved.get(name, math.nan)
+    moved = truth or {n: measured[n] for n in profile.joints if n in measured}
+    own, read = moved.get(name, math.nan), measured.get(name, math.nan)
     problem, mistake, remedy = _mismoved(profile, name, by, moved)
-    if not problem and truth and not abs(measured[name] - own) <= STILL_RAD:
-        problem = f"moved by {own:.3f} rad, the profile reads {measured[name]:.3f} rad"
-        mistake, remedy = _kind(own, measured[name])
+    if not problem and truth and not abs(read - own) <= STILL_RAD:
+        problem = f"moved by {own:.3f} rad, the profile reads {read:.3f} rad"
+        mistake, remedy = _kind(own, read)
     if not problem and trial.seen is False:
         problem, remedy = "the person did not see it move alone", "See which joint moved; compare names and order."
     if problem and trial.trouble:
@@ -159,7 +159,7 @@ def _kind(expected: float, value: float) -> tuple[Mistake | None, str]:
 
 def _misread(profile: RobotProfile, name: str, at_rest: Snapshot) -> tuple[str, Mistake | None, str]:
     """How a joint's reading differs from the truth."""
-    read, truth = at_rest.measured[name], at_rest.truth.get(name)
+    read, truth = at_rest.measured.get(name, math.nan), at_rest.truth.get(name)
     if truth is None:
         return f"the robot has no {name}", None, "Compare the joints' names with the robot's."
     problem = f"{name} is at {truth:.3f} rad, the profile reads {read:.3f} rad"

@@ -169,6 +169,11 @@ def _rate(check: Check, topic: str, stamps_ns: Sequence[int], wanted: float, key
 def _which(camera: Camera, trial: CameraTrial, picture: NDArray[np.uint8]) -> Finding:
     """Whose picture it is."""
     subject, remedy = f"view of {camera.name}", "Exchange the cameras' topics in the profile, or the plugs."
+    if not trial.rendered and trial.recognised is None:
+        problem = "there is nothing to compare its picture with"
+        return Finding(
+            Check.CAMERAS, subject, None, "", camera.name, problem, None, "See the twin's log; run it again."
+        )
     if not trial.rendered:
         problem = "" if trial.recognised else "the person does not recognise its picture"
         mistake = Mistake.CAMERA_ORDER if problem else None

@@ -170,10 +170,11 @@ def test_a_robot_is_moved_slowly_whatever_its_profile_says(tmp_path: Path) -> No
 def test_a_robot_moves_only_as_a_person_confirms_and_at_a_tenth_of_its_speed(ros: Any, tmp_path: Path) -> None:
     commands = ros.collect(JointState, "/target_joint", COMMAND)
     ros.start("stand_in_node", camera_rate=1.0)
-    out = tmp_path / "out.json"
+    # The stand-in has neither Franka's mode nor its recovery, and while a topic is missing no robot is moved.
+    out, profile = tmp_path / "out.json", planted(tmp_path, "franka_fr3", lambda data: data.pop("franka"))
     environment = {**os.environ, "PYTHONPATH": str(REPO), "ROS_DOMAIN_ID": str(ros.domain)}
     with subprocess.Popen(
-        [sys.executable, "-m", "f1_ros", "robot", "conformance", "franka_fr3", "--real", "--check", "joints",
+        [sys.executable, "-m", "f1_ros", "robot", "conformance", str(profile), "--real", "--check", "joints",
          "--json", str(out), "--log-dir", str(tmp_path / "logs")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPO, env=environment,
     ) as process:  # fmt: skip
@@ -191,6 +192,17 @@ def test_a_robot_moves_only_as_a_person_confirms_and_at_a_tenth_of_its_speed(ros
     assert np.ptp(positions[:, 0]) == pytest.approx(0.1, abs=0.01)
     assert np.ptp(positions[:, 1:], axis=0).max() < 1e-6
     assert max(abs(np.array(command.velocity)).max() for command in commands) <= 0.262
+
+
+def test_a_robot_whose_topics_are_wrong_is_not_moved(ros: Any, tmp_path: Path) -> None:
+    commands = ros.collect(JointState, "/target_joint", COMMAND)
+    ros.start("stand_in_node", camera_rate=1.0)
+    written = conformance(tmp_path, "franka_fr3", "--real", "--check", "joints", ROS_DOMAIN_ID=str(ros.domain))
+    found = problems(written)
+    assert found["topics: /action_server/error_recovery"] == "nobody serves it"
+    assert found["joints: "] == "not run: a robot is not moved while what stands above is wrong"
+    ros.spin(0.5)
+    assert np.ptp([command.position for command in commands] or [[0.0]], axis=0).max() < 1e-6
 
 
 def test_the_twin_keeps_its_own_profile(tmp_path: Path) -> None:

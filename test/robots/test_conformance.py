@@ -218,6 +218,8 @@ def test_the_order_of_cameras_is_named() -> None:
     assert finding.problem == "shows what the twin renders for 'wrist'"
     (finding,) = wrong(judge_camera(FRANKA.camera("front"), CameraTrial("front", stamps(20.0), frames(3), rendered)))
     assert finding.mistake is None
+    (finding,) = wrong(judge_camera(FRANKA.camera("front"), CameraTrial("front", stamps(20.0), rendered["front"])))
+    assert finding.problem == "there is nothing to compare its picture with"
     asked = CameraTrial("front", stamps(20.0), rendered["front"], recognised=False)
     (finding,) = wrong(judge_camera(FRANKA.camera("front"), asked))
     assert finding.mistake is Mistake.CAMERA_ORDER

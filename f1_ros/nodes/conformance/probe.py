@@ -337,6 +337,8 @@ class ConformanceProbe:
         velocity = msg.velocity if len(msg.velocity) == len(msg.name) else [np.nan] * len(msg.name)
         parts |= {name: (p, v) for name, p, v in zip(msg.name, msg.position, velocity, strict=False)}
         if any(name not in parts for name in joints):
+            if len(self._parts) > _KEPT:  # an arm that is not commanded: its part never comes
+                self._parts.clear()
             return
         self._parts.clear()
         position, speed = (np.array([parts[name][i] for name in joints]) for i in (0, 1))

@@ -106,22 +106,32 @@ def _in_the_system(subject: Subject, checks: frozenset[Check], person: Person, l
         ConformanceProbe(profile, transport_for(profile), cameras) as probe,
     ):
         rig = Rig(system, probe, profile, person)
-        yield from _listen(rig, subject, checks)
-        if not checks & COMMANDED:
-            return
-        if not rig.wait(lambda: len(probe.trace.commands) > 100, READY_S):
-            why = probe.trace.statuses[-1].reason if probe.trace.statuses else "the action node says nothing"
-            for check in (c for c in Check if c in checks & COMMANDED):
-                yield not_run(check, "", f"the action node does not command the robot: {why}")
+        sound = True
+        for finding in _listen(rig, subject, checks):
+            sound = sound and (finding.ok or finding.check is Check.CAMERAS)
+            yield finding
+        why = "" if not checks & COMMANDED else _unready(rig, sound or subject.twin is not None)
+        if why:
+            yield from (not_run(check, "", why) for check in Check if check in checks & COMMANDED)
             return
         if Check.COMMANDS in checks:
-            for topic in profile.command_topics:
-                stamps = [command.stamp_ns for command in probe.trace.commands]
-                yield judge_command_rate(profile, topic, stamps)
+            stamps = [command.stamp_ns for command in probe.trace.commands]
+            yield from (judge_command_rate(profile, topic, stamps) for topic in profile.command_topics)
         if Check.STATE in checks and subject.twin is not None:
             rig.settle()
             yield from judge_order(profile, probe.snapshot())
         yield from _moving(rig, checks)
+
+
+def _unready(rig: Rig, sound: bool) -> str:
+    """Why nothing can be moved; empty if it can."""
+    if not sound:
+        return "a robot is not moved while what stands above is wrong"
+    statuses = rig.probe.trace.statuses
+    if rig.wait(lambda: len(rig.probe.trace.commands) > 100, READY_S):
+        return ""
+    why = statuses[-1].reason if statuses else "the action node says nothing"
+    return f"the action node does not command the robot: {why}"
 
 
 def _listen(rig: Rig, subject: Subject, checks: frozenset[Check]) -> Iterator[Finding]:
@@ -130,7 +140,6 @@ def _listen(rig: Rig, subject: Subject, checks: frozenset[Check]) -> Iterator[Fi
     if subject.twin is not None and not rig.wait(lambda: probe.has_truth and probe.description, START_S):
         raise BringUpError("The twin does not say where its joints are.", remedy=f"Look into {rig.system.log_dir}.")
     expected = expected_endpoints(profile, transport_for(profile))
-
     rig.wait(lambda: all(finding.value for finding in judge_endpoints(expected, probe.endpoints(expected))), FOUND_S)
     yield from judge_endpoints(expected, probe.endpoints(expected))
     if checks & {Check.STATE, Check.CAMERAS}:
