@@ -14,9 +14,9 @@ PEERS_VENV := .venv-peers
 INTERFACES := $(shell find msg test/interfaces -type f)
 
 # demo and bench: EPISODES= cubes for the policy in place of a minute, HEADLESS=1 no window, JSON= figures to a file,
-# ENGINE= what runs the policy: a name in config/engines, or a directory of `f1-ros engine build`
+# ENGINE= what runs the policy: auto, a name in config/engines, or a directory of `f1-ros engine build`
 EPISODES ?=
-ENGINE ?= onnxruntime
+ENGINE ?= auto
 HEADLESS ?=
 JSON ?=
 OUT ?= demo_out
@@ -60,10 +60,12 @@ bench: setup
 	$(BIN)/python bench/loader.py
 	$(BIN)/python bench/training.py
 	$(BIN)/python bench/synchroniser.py
+	$(BIN)/python bench/camera_view.py
 	$(BIN)/python bench/twins.py
 	$(BIN)/python bench/limits.py
 	$(BIN)/python bench/switches.py
 	$(BIN)/python bench/engine.py
+	$(BIN)/python bench/engine_choices.py
 	$(BIN)/f1-ros faults run --json bench/results/faults.json
 	for robot in franka_fr3 genie1 arx_lift2_x5 arx_lift2_acone; do \
 	  $(BIN)/f1-ros robot conformance $$robot --json bench/results/conformance_$$robot.json || exit 1; done

@@ -48,6 +48,7 @@ from f1_ros.errors import EngineError, F1Error
 from f1_ros.model.config import ExpertConfig, F1Config, SiglipConfig
 from f1_ros.model.f1 import F1Model
 from f1_ros.model.gemma import KVCache
+from f1_ros.model.language import LanguageTokenizer
 from f1_ros.observe.observation import Observation
 from f1_ros.train.export import write_policy
 
@@ -160,7 +161,9 @@ class Released(PolicyEngine):
         stages = torch_stages(policy_dir, file)
         super().__init__(policy_dir, file, stages, flow_steps=flow_steps)
         self._network = ReleasedNetwork(stages, device)
-        self._text = ForgetfulText(self._text._tokenise, self._network.words)
+        config = stages.layout.config
+        language = LanguageTokenizer(policy_dir, config.tokenizer_max_length, config.und.vocab_size)
+        self._text = ForgetfulText(language, self._network.words)
 
     def _history(self, observation: Observation) -> Tensor:
         return self._network.encode_all(torch.from_numpy(observation.history).float().div_(127.5).sub_(1.0))

@@ -141,7 +141,7 @@ KINDS: tuple[Callable[[np.random.Generator, Array], dict[str, Any]], ...] = (
 
 @dataclass
 class Arm:
-    """Follows with a lag, unless it is blocked; decelerates no harder than its limits."""
+    """Follows with a lag, unless it is blocked; no faster than its limits, and it gains and loses speed within them."""
 
     position: Array
     velocity: Array = field(default_factory=lambda: np.zeros(7))
@@ -150,9 +150,9 @@ class Arm:
     def follow(self, command: Array, limits: JointLimits) -> None:
         """Move for one tick."""
         wanted = np.zeros(7) if self.blocked else (command - self.position) / LAG_S
-        most = np.array(limits.acceleration) * TICK_S
+        fastest, most = np.array(limits.velocity), np.array(limits.acceleration) * TICK_S
         before = self.velocity
-        self.velocity = before + np.clip(wanted - before, -most, most)
+        self.velocity = np.clip(before + np.clip(wanted - before, -most, most), -fastest, fastest)
         moved = self.position + 0.5 * (before + self.velocity) * TICK_S
         # It has stops at its position limits: one that is found outside may be commanded there, see test_limits.
         self.position = np.clip(moved, limits.lower, limits.upper)
@@ -241,7 +241,12 @@ def run_batch(seed: int, chunks: int) -> Tally:
 
     def offer(made: dict[str, Any]) -> None:
         stamp_ns = now_ns - int(rng.integers(0, 40_000_000)) + made.pop("shift_ns", 0)
-        values = {"robot": profile.embodiment, "stamp_ns": stamp_ns, "step_ns": STEP_NS, "joint_names": profile.action_names}
+        values = {
+            "robot": profile.embodiment,
+            "stamp_ns": stamp_ns,
+            "step_ns": STEP_NS,
+            "joint_names": profile.action_names,
+        }
         values |= {"start_ns": stamp_ns + int(rng.integers(0, 100_000_000))} | made
         try:
             chunk = ActionChunk(**values)

@@ -22,6 +22,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 
+from f1_ros.cli.engine import prepare_system
 from f1_ros.errors import BringUpError
 from f1_ros.nodes.polled import PolledSubscription
 from f1_ros.nodes.qos import COMMAND, DIAGNOSTICS
@@ -124,6 +125,7 @@ def running(bringup: BringUp, logs: Path) -> Iterator[tuple[Supervisor, Watcher]
     """Bring a system up in a domain of this process's own. A process named in `bench/` is run from there."""
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    prepare_system(bringup)
 
     def command(executable: str) -> list[str]:
         own = HERE / f"{executable}.py"

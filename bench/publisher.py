@@ -27,7 +27,8 @@ from live import HERE, Sent, Watcher, alive, percentiles, running
 from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
 
-from f1_ros.bringup import FrankaOptions, franka
+from f1_ros.bringup import franka
+from f1_ros.bringup_options import FrankaOptions
 from f1_ros.cli.report import Report, Result
 from f1_ros.errors import F1Error
 from f1_ros.processes import BringUp

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 
-from f1_ros.bringup import FrankaOptions, franka
+from f1_ros.bringup import franka
+from f1_ros.bringup_options import FrankaOptions
 from f1_ros.cli.report import Report, Result
 from f1_ros.errors import F1Error
 from f1_ros.nodes.conversions import to_ns

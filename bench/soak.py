@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 from live import HERE, Watcher, alive, running
 
-from f1_ros.bringup import FrankaOptions, franka
+from f1_ros.bringup import franka
+from f1_ros.bringup_options import FrankaOptions
 from f1_ros.cli.report import Report, Result
 from f1_ros.errors import F1Error
 from f1_ros.nodes.conversions import to_ns

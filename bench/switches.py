@@ -33,7 +33,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 
-from f1_ros.bringup import FrankaOptions, franka
+from f1_ros.bringup import franka
+from f1_ros.bringup_options import FrankaOptions
 from f1_ros.cli.report import Report, Result
 from f1_ros.control.arbiter import Mode
 from f1_ros.control.chunk import ActionChunk

@@ -2,8 +2,8 @@
 
 This is the one description of a bring-up. Two things read it and add nothing of their own:
 
-    launch/franka.launch.py       through launch_ros, on a machine with a whole ROS 2 (`ros2 launch f1_ros ...`)
-    f1-ros up franka              through `f1_ros.supervisor`, on a machine that has the wheels alone
+    launch/ROBOT.launch.py        through `f1_ros.launching`, on a machine with a whole ROS 2 (`ros2 launch f1_ros ...`)
+    f1-ros up ROBOT               through `f1_ros.supervisor`, on a machine that has the wheels alone
 
 Data walks sim (or the robot's own drivers) -> observation -> policy -> action -> the robot's command topic. Each of
 them is a process of its own, so that neither images nor inference can make a command late.
@@ -11,207 +11,32 @@ them is a process of its own, so that neither images nor inference can make a co
 
 from __future__ import annotations
 
-import math
 import os
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from f1_ros.bringup_options import DEVICES, Argument, ArxLift2Options, FrankaOptions, Genie1Options, RobotOptions
 from f1_ros.engine.config import everywhere
-from f1_ros.errors import BringUpError
-from f1_ros.paths import share_dir
 from f1_ros.processes import RESTARTS, BringUp, OnExit, Parameter, ProcessSpec
-
-SHIPPED_POLICY = "f1_belt"
-NO_POLICY = "none"
-EXPERT = "expert"
-DEVICES = ("gamepad", "spacemouse", "keyboard")
-"""What a person can move the arm with through `teleop_node`."""
-
-
-@dataclass(frozen=True)
-class Argument:
-    """One argument of a bring-up, as launch and the command line declare it.
-
-    Attributes:
-        name: snake case; `name:=value` for launch, `--name value` with dashes for the command line.
-        type: bool, int, float or str.
-        default: default value as text.
-        help: one line, with the unit.
-        alone: on the command line, the value if the argument is given without one; empty: it needs one.
-    """
-
-    name: str
-    type: type
-    default: str
-    help: str
-    alone: str = ""
-
-
-def _argument(default: Any, text: str, alone: str = "") -> Any:
-    return field(default=default, metadata={"help": text, "alone": alone})
-
-
-@dataclass(frozen=True)
-class FrankaOptions:
-    """Arguments of the Franka bring-up. Empty text means: as the profile, the policy or the node has it.
-
-    Raises:
-        BringUpError: if an argument is out of range, or a policy's folder does not exist.
-    """
-
-    sim: bool = _argument(False, "simulated robot and belt in place of the real robot's drivers")
-    profile: str = _argument("franka_fr3", "robot profile: a name in config/robots or a YAML file")
-    policy: str = _argument(
-        "",
-        "policy directory, or a name in models/; none: teleoperation only; empty: f1_belt with sim, otherwise none",
-    )
-    engine: str = _argument(
-        "torch", "what runs the policy: a name in config/engines, a YAML file, or a directory of `f1-ros engine build`"
-    )
-    allow_unchecked_engine: bool = _argument(
-        False, "take a compiled engine that `f1-ros engine check` has not passed on this kind of machine"
-    )
-    instruction: str = _argument("", "what the policy is told to do; empty: the policy's own default")
-    cameras: str = _argument("", "comma-separated cameras for the policy, in its order; empty: the policy's own")
-    one_process: bool = _argument(
-        False, "observation and policy in one process: images are handed over by reference, less work for the CPU"
-    )
-    mode: str = _argument("hold", "mode that the action node asks of itself once it runs: hold, teleop or policy")
-    control_rate: float = _argument(0.0, "commands per second, Hz; 0: the profile's")
-    policy_rate: float = _argument(0.0, "inferences per second at most, Hz; 0: as fast as the policy can")
-    seed: int = _argument(0, "seed of the simulation and of the policy's random draws")
-    teleop: str = _argument(
-        "",
-        "what a person moves the arm with: gamepad, spacemouse or keyboard; with sim also expert, a scripted "
-        "teleoperator; empty: nothing, or a leader arm's own driver",
-        alone=EXPERT,
-    )
-    belt_speed: float = _argument(0.15, "with sim: speed of the belt, m/s; negative: the other way")
-    real_time_factor: float = _argument(1.0, "with sim: simulated seconds per second")
-    renderer: str = _argument("ray", "with sim: camera renderer: ray, which policies are trained on, egl or auto")
-    view: bool = _argument(False, "with sim: open MuJoCo's viewer (needs a display)")
-    record: str = _argument("", "folder of a LeRobot dataset to record episodes into; empty: no recorder")
-
-    def __post_init__(self) -> None:
-        checks: list[tuple[bool, str, str]] = [
-            (self.mode in ("hold", "teleop", "policy"), f"mode is '{self.mode}'", "Choose hold, teleop or policy."),
-            (_finite_at_least(self.control_rate, 0.0), f"control_rate is {self.control_rate} Hz", "Give 0 or more."),
-            (_finite_at_least(self.policy_rate, 0.0), f"policy_rate is {self.policy_rate} Hz", "Give 0 or more."),
-            (abs(self.belt_speed) <= 1.0, f"belt_speed is {self.belt_speed} m/s", "Give -1 to 1 m/s."),
-            (
-                _finite_at_least(self.real_time_factor, 0.01),
-                f"real_time_factor is {self.real_time_factor}",
-                "Give a factor of 0.01 or more.",
-            ),
-            (
-                self.policy_dir is None or self.policy_dir.is_dir(),
-                f"policy '{self.policy_dir}' is not a folder",
-                "Give the policy's directory (it holds policy.json and model.safetensors).",
-            ),
-            (
-                self.teleop in ("", EXPERT, *DEVICES),
-                f"teleop is '{self.teleop}'",
-                f"Choose {', '.join((*DEVICES, EXPERT))}, or leave it out.",
-            ),
-            (
-                self.sim or not (self.teleop == EXPERT or self.view),
-                f"teleop {EXPERT} and view need the simulation",
-                "Add sim (sim:=true or --sim), or use a device, or start the real leader arm's own driver.",
-            ),
-            (
-                self.mode != "policy" or self.policy_dir is not None,
-                "mode is 'policy' but no policy is given",
-                "Give the policy's directory as well.",
-            ),
-        ]
-        for good, problem, remedy in checks:
-            if not good:
-                raise BringUpError(f"Argument {problem}.", remedy=remedy)
-
-    @property
-    def policy_dir(self) -> Path | None:
-        """The policy's directory, or None for teleoperation only."""
-        name = self.policy or (SHIPPED_POLICY if self.sim else NO_POLICY)
-        if name == NO_POLICY:
-            return None
-        path = Path(name)
-        return path.absolute() if path.is_dir() else share_dir() / "models" / name
-
-    @classmethod
-    def arguments(cls) -> tuple[Argument, ...]:
-        """All arguments with defaults and help, in order."""
-        return tuple(
-            Argument(
-                f.name,
-                type(f.default),
-                str(f.default).lower() if type(f.default) is bool else str(f.default),
-                str(f.metadata["help"]),
-                str(f.metadata["alone"]),
-            )
-            for f in fields(cls)
-        )
-
-    @classmethod
-    def parse(cls, values: Mapping[str, str]) -> FrankaOptions:
-        """Options from text, as launch and the command line give them; what is missing keeps its default.
-
-        Raises:
-            BringUpError: if a name is unknown or a text cannot be read as the argument's type.
-        """
-        known = {argument.name: argument for argument in cls.arguments()}
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise BringUpError(f"Unknown argument {', '.join(unknown)}.", remedy=f"Known are: {', '.join(known)}.")
-        typed: dict[str, Any] = {name: _read(known[name], text) for name, text in values.items()}
-        return cls(**typed)
+from f1_ros.robots.profile import RobotProfile, load_profile
 
 
 def franka(options: FrankaOptions) -> BringUp:
     """The Franka at the belt: simulated or real, with or without a policy."""
-    clock: dict[str, Parameter] = {"use_sim_time": options.sim}
-    processes = []
-    if options.sim:
-        processes.append(
-            ProcessSpec(
-                name="sim_node",
-                executable="sim_node",
-                on_exit=OnExit.END_SYSTEM,
-                role="simulated robot, belt and cameras",
-                parameters={
-                    "profile": options.profile,
-                    "seed": options.seed,
-                    "belt_speed": options.belt_speed,
-                    "real_time_factor": options.real_time_factor,
-                    "renderer": options.renderer,
-                    "view": options.view,
-                },
-            )
-        )
-    processes.append(
-        ProcessSpec(
-            name="action_node",
-            executable="action_node",
-            on_exit=OnExit.END_SYSTEM,
-            role="commands to the robot",
-            parameters={
-                **clock,
-                "profile": options.profile,
-                "initial_mode": options.mode,
-                **({"control_rate": options.control_rate} if options.control_rate else {}),
-            },
-            restarts=RESTARTS,
-            restart_parameters={"initial_mode": "hold"},  # after a death the arm moves by request only
-        )
+    simulator = ProcessSpec(
+        name="sim_node",
+        executable="sim_node",
+        on_exit=OnExit.END_SYSTEM,
+        role="simulated robot, belt and cameras",
+        parameters={"profile": options.profile, "belt_speed": options.belt_speed, **_simulation(options)},
     )
-    if options.policy_dir is not None:
-        processes += _perception(options, options.policy_dir, clock)
+    person = []
     if options.teleop in DEVICES:
-        processes.append(_device(options))
+        person.append(_device(options))
     elif options.teleop:
-        processes.append(
+        person.append(
             ProcessSpec(
                 name="expert_node",
                 executable="expert_node",
@@ -221,9 +46,91 @@ def franka(options: FrankaOptions) -> BringUp:
                 restarts=RESTARTS,
             )
         )
-    if options.record:
-        processes.append(_recorder(options, clock))
-    return BringUp("franka", tuple(processes))
+    return _system("franka", options, simulator, person)
+
+
+def genie1(options: Genie1Options) -> BringUp:
+    """Genie-1 at its table: simulated or real, with or without a policy.
+
+    Raises:
+        ProfileError: with `sim`, if the profile cannot be used.
+    """
+    parameters: dict[str, Parameter] = {"config": "genie1"}
+    if options.sim:
+        profile = load_profile(options.profile, simulated=True)
+        of_simulator = profile.arms[0].command.topic.startswith("/sim/")
+        parameters |= {"variant": "simulator" if of_simulator else "robot", **_gripper_unit(profile)}
+    return _system("genie1", options, _twin(options, parameters))
+
+
+def arx_lift2(options: ArxLift2Options) -> BringUp:
+    """LIFT II at its belt: simulated or real, with or without a policy.
+
+    Raises:
+        ProfileError: with `sim`, if the profile cannot be used.
+    """
+    parameters: dict[str, Parameter] = {"config": "arx_lift2"}
+    if options.sim:
+        profile = load_profile(options.profile, simulated=True)
+        follows_status = profile.arms[0].command.type == "arx5_arm_msg/msg/RobotStatus"
+        parameters["variant"] = "ac_one" if follows_status else "x5"
+    return _system("arx_lift2", options, _twin(options, parameters))
+
+
+def _system(name: str, options: RobotOptions, simulator: ProcessSpec, person: Sequence[ProcessSpec] = ()) -> BringUp:
+    clock: dict[str, Parameter] = {"use_sim_time": options.sim}
+    action = ProcessSpec(
+        name="action_node",
+        executable="action_node",
+        on_exit=OnExit.END_SYSTEM,
+        role="commands to the robot",
+        parameters={
+            **clock,
+            "profile": options.profile,
+            "initial_mode": options.mode,
+            **({"control_rate": options.control_rate} if options.control_rate else {}),
+        },
+        restarts=RESTARTS,
+        restart_parameters={"initial_mode": "hold"},  # after a death the arm moves by request only
+    )
+    policy_dir = options.policy_dir
+    return BringUp(
+        name,
+        (
+            *([simulator] if options.sim else []),
+            action,
+            *(_perception(options, policy_dir, clock) if policy_dir is not None else []),
+            *person,
+            *([_recorder(options, clock)] if options.record else []),
+        ),
+    )
+
+
+def _simulation(options: RobotOptions) -> dict[str, Parameter]:
+    return {
+        "seed": options.seed,
+        "real_time_factor": options.real_time_factor,
+        "renderer": options.renderer,
+        "view": options.view,
+    }
+
+
+def _twin(options: RobotOptions, parameters: Mapping[str, Parameter]) -> ProcessSpec:
+    return ProcessSpec(
+        name="twin_node",
+        executable="twin_node",
+        on_exit=OnExit.END_SYSTEM,
+        role="simulated robot, its task and cameras",
+        parameters={**parameters, **_simulation(options)},
+    )
+
+
+def _gripper_unit(profile: RobotProfile) -> dict[str, Parameter]:
+    """The unit of Genie-1's grippers is open: the twin's speak what the profile takes it for."""
+    state = profile.grippers[0].state
+    assert state.closed is not None  # a profile is loaded without open values
+    assert state.open is not None
+    return {"gripper_closed": state.closed, "gripper_open": state.open}
 
 
 def _device(options: FrankaOptions) -> ProcessSpec:
@@ -240,7 +147,7 @@ def _device(options: FrankaOptions) -> ProcessSpec:
     )
 
 
-def _recorder(options: FrankaOptions, clock: dict[str, Parameter]) -> ProcessSpec:
+def _recorder(options: RobotOptions, clock: dict[str, Parameter]) -> ProcessSpec:
     return ProcessSpec(
         name="recorder_node",
         executable="recorder_node",
@@ -258,7 +165,7 @@ def _recorder(options: FrankaOptions, clock: dict[str, Parameter]) -> ProcessSpe
     )
 
 
-def _perception(options: FrankaOptions, policy_dir: Path, clock: dict[str, Parameter]) -> list[ProcessSpec]:
+def _perception(options: RobotOptions, policy_dir: Path, clock: dict[str, Parameter]) -> list[ProcessSpec]:
     """Cameras to observations to action chunks: two processes, or one."""
     common = {**clock, "policy": str(policy_dir)}
     observation: dict[str, Parameter] = {"profile": options.profile, "cameras": options.cameras}
@@ -297,21 +204,14 @@ BRINGUPS: Mapping[str, Description] = {
         arguments=FrankaOptions.arguments(),
         build=lambda values: franka(FrankaOptions.parse(values)),
     ),
+    "genie1": Description(
+        help="an AgiBot Genie-1, both arms: the real one, or the simulated one at its table (--sim)",
+        arguments=Genie1Options.arguments(),
+        build=lambda values: genie1(Genie1Options.parse(values)),
+    ),
+    "arx_lift2": Description(
+        help="an ARX LIFT II, both arms: the real one, or the simulated one at its belt (--sim)",
+        arguments=ArxLift2Options.arguments(),
+        build=lambda values: arx_lift2(ArxLift2Options.parse(values)),
+    ),
 }
-
-
-def _finite_at_least(value: float, least: float) -> bool:
-    return math.isfinite(value) and value >= least
-
-
-def _read(argument: Argument, text: str) -> bool | int | float | str:
-    try:
-        if argument.type is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
-        value: int | float | str = argument.type(text)
-        return value
-    except (KeyError, ValueError) as error:
-        raise BringUpError(
-            f"Argument {argument.name} is '{text}', expected {argument.type.__name__}.",
-            remedy=f"{argument.name}: {argument.help} (default {argument.default or 'empty'}).",
-        ) from error

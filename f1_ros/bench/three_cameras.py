@@ -12,7 +12,8 @@ from pathlib import Path
 
 import yaml
 
-from f1_ros.bringup import FrankaOptions, franka
+from f1_ros.bringup import franka
+from f1_ros.bringup_options import FrankaOptions
 from f1_ros.paths import share_dir
 from f1_ros.processes import BringUp, OnExit, ProcessSpec
 

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from f1_ros.bringup import EXPERT, FrankaOptions, franka
+from f1_ros.bringup import franka
+from f1_ros.bringup_options import EXPERT, FrankaOptions
 from f1_ros.cli.engine import add_choice, prepare
 from f1_ros.cli.recording import Recording, figures
 from f1_ros.cli.report import Report
+from f1_ros.engine.config import AUTO
 from f1_ros.errors import BringUpError, ConfigError
 from f1_ros.paths import share_dir
 from f1_ros.processes import BringUp
@@ -36,7 +38,6 @@ FORESIGHT_IMAGE_RATE = 5.0  # decoded predictions for the video, Hz
 LINE_PERIOD_S = 0.5
 PLAIN_LINE_PERIOD_S = 5.0  # where the output is a file
 MIN_DOMAIN_ID, DOMAIN_IDS = 1, 100
-DEFAULT_ENGINE = "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class DemoOptions:
 
     policy: Path
     out: Path
-    engine: str = DEFAULT_ENGINE
+    engine: str = AUTO
     episodes: int | None = None
     seconds: float = 60.0
     headless: bool = False
@@ -91,7 +92,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that demo and benchmark share."""
     parser.add_argument("--policy", type=Path, metavar="DIR", help="policy directory (default models/f1_belt)")
-    add_choice(parser, DEFAULT_ENGINE)
+    add_choice(parser, AUTO)
     parser.add_argument("--episodes", type=int, metavar="N", help="cubes for the policy (default: a minute's)")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long the policy runs (default 60)")
     parser.add_argument("--belt-speed", type=float, default=0.15, metavar="M/S", help="default 0.15")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from f1_ros.cli.engine import prepare_system
 from f1_ros.cli.report import Report, Result
 from f1_ros.cli.up import MAX_DOMAIN_ID
 from f1_ros.errors import BringUpError
@@ -48,12 +49,14 @@ def run_faults(args: argparse.Namespace) -> int:
     """Run faults; exit status 0 if each is handled as declared."""
     from f1_ros.faults import run
     from f1_ros.faults.catalogue import choose
+    from f1_ros.faults.system import describe
     from f1_ros.supervisor import default_log_dir
 
     if args.domain_id is not None and not 0 <= args.domain_id <= MAX_DOMAIN_ID:
         raise BringUpError(f"--domain-id is {args.domain_id}.", remedy=f"Give 0 to {MAX_DOMAIN_ID}.")
     chosen = choose(args.names, load_profile(PROFILE))
     run.set_environment(args.domain_id)
+    prepare_system(describe(args.policy))
     results = run.run_faults(
         chosen, args.policy, args.log_dir or default_log_dir("faults"), say=lambda line: print(line, flush=True)
     )

@@ -15,7 +15,21 @@ from collections.abc import Sequence
 
 from f1_ros.errors import F1Error
 
-GROUPS = ("model", "engine", "sim", "libero", "data", "robot", "train", "up", "record", "demo", "faults", "bench")
+GROUPS = (
+    "model",
+    "engine",
+    "sim",
+    "libero",
+    "data",
+    "robot",
+    "camera",
+    "train",
+    "up",
+    "record",
+    "demo",
+    "faults",
+    "bench",
+)
 """Modules beside this one, in the order of `--help`."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from f1_ros.cli import ablate
 from f1_ros.cli.engine import add_choice, prepare
+from f1_ros.engine.config import AUTO
 
 if TYPE_CHECKING:
     from f1_ros.cli.report import Result
@@ -91,7 +92,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="own",
         help="what the policy acts on: its own foresight (default), none, or one with its tokens shuffled",
     )
-    add_choice(evaluate, "torch")
+    add_choice(evaluate, AUTO)
     evaluate.add_argument("--goal", type=float, metavar="RATE", help="exit with 1 below this success rate (0 to 1)")
     evaluate.add_argument("--workers", type=int, help="processes (default 1; with --ray its CPUs)")
     evaluate.add_argument(
@@ -179,6 +180,9 @@ def _evaluate(args: argparse.Namespace) -> int:
         world = belt = dataclasses.replace(belt, speed=tuple(args.belt_speed))
     if belt is not None and args.direction != "both":
         world = belt = dataclasses.replace(belt, direction=1 if args.direction == "+y" else -1)
+    engine = "torch" if args.engine == AUTO and args.continuity == "guided" else args.engine  # takes gradients
+    if args.policy is not None:
+        engine = prepare(args.policy, engine)
     settings = EvaluationSettings(
         policy=args.policy,
         episodes=args.episodes,
@@ -195,10 +199,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         instruction=args.instruction,
         reaction=args.reaction,
         foresight=args.foresight,
-        engine=args.engine,
+        engine=engine,
     )
-    if args.policy is not None:
-        prepare(args.policy, args.engine)
 
     def progress(done: int, picked: int) -> None:
         print(f"\r{done} of {args.episodes} episodes, {picked} succeeded", end="", file=sys.stderr, flush=True)

@@ -10,8 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-from f1_ros.bringup import BRINGUPS, Argument
-from f1_ros.cli.engine import prepare
+from f1_ros.bringup import BRINGUPS
+from f1_ros.bringup_options import Argument
+from f1_ros.cli.engine import prepare_system
 from f1_ros.errors import BringUpError
 
 MAX_DOMAIN_ID = 232  # with the default ports of DDS on Linux, higher ids have no port
@@ -48,9 +49,7 @@ def run(args: argparse.Namespace) -> int:
     description = BRINGUPS[args.bringup]
     given = {a.name: str(getattr(args, a.name)) for a in description.arguments if getattr(args, a.name) is not None}
     bringup = description.build(given)
-    for process in bringup.processes:
-        if "engine" in process.parameters:
-            prepare(Path(str(process.parameters["policy"])), str(process.parameters["engine"]))
+    prepare_system(bringup)
     with Supervisor(
         bringup,
         log_dir=args.log_dir or default_log_dir(bringup.name),

@@ -273,14 +273,14 @@ class Limiter:
 
     def _led(self, measured: Array, rate: Array, goal: Array) -> tuple[Array, Array, Array]:
         # The goal no further than the lead from the measured joint; and the positions between which the command must
-        # be able to stop: no further than the lead from where the joint itself could.
+        # be able to stop: no further than the lead from where the joint itself can, whichever way it goes.
         assert self._lead is not None
         at = np.clip(measured, self._lower, self._upper)
         rate = np.clip(rate, -self._velocity_limit, self._velocity_limit)
         stop = rate * np.abs(rate) / (2.0 * self._acceleration_limit)
         near = np.clip(goal, at - self._lead, at + self._lead)
-        lower = np.maximum(self._lower, at + np.minimum(stop, 0.0) - self._lead)
-        upper = np.minimum(self._upper, at + np.maximum(stop, 0.0) + self._lead)
+        lower = np.maximum(self._lower, at + stop - self._lead)
+        upper = np.minimum(self._upper, at + stop + self._lead)
         return near, lower, upper
 
     def _step_joint(

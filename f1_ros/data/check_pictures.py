@@ -63,8 +63,7 @@ def _rate(dataset: LeRobotDataset, episode: int, key: str) -> Iterator[Finding]:
 
 
 def _size(feature: Feature, episode: int, rgb: Picture) -> Iterator[Finding]:
-    channels_first = feature.shape[0] == 3 and feature.shape[-1] != 3
-    declared = feature.shape[1:] if channels_first else feature.shape[:2]
+    declared = feature.size
     if rgb.shape[:2] == declared:
         return
     turned = rgb.shape[:2] == declared[::-1]

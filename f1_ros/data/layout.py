@@ -52,6 +52,13 @@ class Feature:
         """Whether it is a picture."""
         return self.dtype in _CAMERA
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of a picture, px; some datasets give the channels first."""
+        channels_first = self.shape[0] == 3 and self.shape[-1] != 3
+        height, width = self.shape[1:] if channels_first else self.shape[:2]
+        return height, width
+
 
 @dataclass(frozen=True)
 class Info:

@@ -20,9 +20,9 @@ def open_engine(
 
     Args:
         policy_dir: see `f1_ros.engine.policy`.
-        engine: a name in config/engines (torch, onnxruntime, ...), a YAML file like those, or a directory that
-            `f1-ros engine build` made. One that is to be compiled and has no directory is built into the user's cache
-            on first use.
+        engine: a name in config/engines (torch, onnxruntime, ...), a YAML file like those, a directory that
+            `f1-ros engine build` made, or auto (`opening.automatic`). One that is to be compiled and has no directory
+            is built into the user's cache on first use.
         threads: CPU threads that it may use; 0: as the engine's configuration says.
         foresight: see `ForesightUse`; a robot runs with "own".
         say: told what takes long.

@@ -51,7 +51,7 @@ def check_engine(
             file,
             profile,
             recorded,
-            torch_stages(policy_dir, file),
+            torch_stages(policy_dir, file, foresight_scales=manifest.config.foresight_scales),
             compiled,
             manifest.precision,
             flow_steps=manifest.config.flow_steps,

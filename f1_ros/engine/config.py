@@ -14,6 +14,8 @@ from f1_ros.paths import share_dir
 Backend = Literal["torch", "onnxruntime", "tensorrt_rtx"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Stage = Literal["image_tower", "history_encoder", "language", "prefix", "foresight", "flow", "decoder"]
+AUTO = "auto"
+"""In place of an engine's name: the compiled one if it passes its check, torch otherwise; see `opening.automatic`."""
 STAGES: tuple[Stage, ...] = get_args(Stage)
 """What precision can be chosen for; "foresight" is all of its scales."""
 
@@ -28,6 +30,7 @@ class EngineConfig:
             bf16: the products in 16 bits, tensorrt_rtx only.
         stages: precision of single stages, by name (`STAGES`), where it is another.
         flow_steps: Euler steps of the flow; 0: as the network was trained.
+        foresight_scales: scales of foresight that are predicted, coarse to fine; 0: as the network was trained.
         threads: CPU threads.
         device: cpu; or cuda, with a package of ONNX Runtime that has it, and always with tensorrt_rtx.
         gpu: what tensorrt_rtx builds for, by compute capability, such as SM89; empty: this machine's.
@@ -40,6 +43,7 @@ class EngineConfig:
     precision: Precision = "fp32"
     stages: dict[str, Precision] = field(default_factory=dict)
     flow_steps: int = 0
+    foresight_scales: int = 0
     threads: int = 1
     device: Literal["cpu", "cuda"] = "cpu"
     gpu: str = ""
@@ -68,6 +72,10 @@ class EngineConfig:
             )
         if not 0 <= self.flow_steps <= 1000:
             raise ConfigError(f"flow_steps is {self.flow_steps}.", remedy="Give 1 to 1000, or 0 for the network's own.")
+        if self.foresight_scales < 0:
+            raise ConfigError(
+                f"foresight_scales is {self.foresight_scales}.", remedy="Give 1 or more, or 0 for the network's own."
+            )
         if not 1 <= self.threads <= 256:
             raise ConfigError(f"threads is {self.threads}.", remedy="Give 1 to 256.")
 
@@ -85,7 +93,7 @@ def named_engines() -> dict[str, Path]:
 def everywhere(engine: str) -> str:
     """The same engine for a process in another folder: a name as it is, a path made absolute."""
     path = Path(engine).expanduser()
-    return engine if engine in named_engines() or not path.exists() else str(path.absolute())
+    return engine if engine == AUTO or engine in named_engines() or not path.exists() else str(path.absolute())
 
 
 def choose_engine(engine: str) -> EngineConfig | Path:

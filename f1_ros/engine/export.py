@@ -64,6 +64,7 @@ def build_engine(
     config: EngineConfig,
     out: Path,
     *,
+    engine: str = "",
     layout: Layout | None = None,
     replace: bool = False,
     progress: Progress = lambda what, done, total: None,
@@ -74,6 +75,7 @@ def build_engine(
         policy_dir: the policy; or the directory of a network alone, with `layout`.
         config: backend and precision.
         out: the directory to make. It appears whole or not at all.
+        engine: what the configuration was read from, for the command that builds it anew.
         layout: images, words and foresight; None: the policy's own.
         replace: put it in the place of an engine that is there.
         progress: told of each stage.
@@ -93,7 +95,7 @@ def build_engine(
     if layout is None or (policy_dir / POLICY_FILE).is_file():
         file = load_policy_file(policy_dir)
         name, robot = file.spec.name, file.spec.robot
-        layout = layout or policy_layout(policy_dir, file, network.config)
+        layout = layout or policy_layout(policy_dir, file, network.config, foresight_scales=config.foresight_scales)
     beside = out.with_name(f".{out.name}.{os.getpid()}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     try:
@@ -108,6 +110,7 @@ def build_engine(
             source=str(policy_dir.absolute()),
             model=model_hashes(policy_dir),
             code=code_hash(),
+            engine=engine,
             config=config,
             images=layout.images,
             words=layout.words,

@@ -44,6 +44,7 @@ class EngineManifest:
         source: where it was built from, for messages.
         model: sha256 of each of `POLICY_FILES` that there is.
         code: sha256 of the part of f1_ros that decides what a stage computes.
+        engine: what `f1-ros engine build` was told to build: a name in config/engines, or a YAML file.
         config: how it is to be run.
         images: images that the network sees at once.
         words: language tokens.
@@ -70,6 +71,7 @@ class EngineManifest:
     tools: dict[str, str]
     opset: int
     files: dict[str, str]
+    engine: str = ""
     format: Literal[1] = 1
 
     def save(self, folder: Path) -> None:
@@ -77,10 +79,23 @@ class EngineManifest:
         (folder / MANIFEST_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
 
 
-def rebuild_command(policy_dir: Path | str, folder: Path, engine: str = "CONFIG", gpu: str = "") -> str:
-    """The command that makes an engine's directory anew, for messages; gpu: where it is for one."""
-    command = ["f1-ros", "engine", "build", "--policy", str(policy_dir), "--engine", engine, "--out", str(folder)]
-    return shlex.join([*command, *(("--gpu", gpu) if gpu else ())])
+def rebuild_command(policy_dir: Path | str, folder: Path, engine: str = "", gpu: str = "") -> str:
+    """The command that makes an engine's directory anew, for messages.
+
+    Args:
+        policy_dir: the policy.
+        folder: the engine's directory.
+        engine: what it is to be built from; empty: what its manifest says, if that can still be read.
+        gpu: what it is to be built for; empty: as the manifest says.
+    """
+    try:
+        before = json.loads((folder / MANIFEST_FILE).read_text())
+        engine, gpu = engine or str(before["engine"]), gpu or str(before["config"]["gpu"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # there is none, or it is damaged: the command then builds its own default
+    options = {"--policy": str(policy_dir), "--engine": engine, "--out": str(folder), "--gpu": gpu}
+    given = [word for option, value in options.items() if value for word in (option, value)]
+    return shlex.join(["f1-ros", "engine", "build", *given])
 
 
 def load_manifest(folder: Path, rebuild: str) -> EngineManifest:

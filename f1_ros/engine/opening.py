@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from f1_ros.engine.config import EngineConfig, choose_engine, load_engine_config
+from f1_ros.engine.config import AUTO, EngineConfig, choose_engine, everywhere, load_engine_config
 from f1_ros.engine.export import build_engine, buildable, tool_versions
 from f1_ros.engine.gate_record import FAILED, objection
 from f1_ros.engine.layout import Layout, StageRunner
@@ -29,23 +29,28 @@ from f1_ros.engine.manifest import (
     rebuild_command,
 )
 from f1_ros.engine.policy import PolicyFile, load_policy_file
-from f1_ros.engine.policy_engine import PolicyEngine, policy_layout
+from f1_ros.engine.policy_engine import PolicyEngine, policy_layout, with_scales
 from f1_ros.engine.protocol import ForesightUse
 from f1_ros.engine.recorded import CHECK_FILE
 from f1_ros.engine.stages import TorchStages
-from f1_ros.errors import EngineError, F1Error
+from f1_ros.errors import ConfigError, EngineError, F1Error
 from f1_ros.model.checkpoint import load_policy_network, read_config
 
 Say = Callable[[str], None]
+
+COMPILED = "onnxruntime"
+"""What `auto` compiles a policy with."""
 
 
 def open_policy_engine(policy_dir: Path, engine: str, threads: int, foresight: ForesightUse, say: Say) -> PolicyEngine:
     """See `f1_ros.engine.open_engine`."""
     file = load_policy_file(policy_dir)
+    if engine == AUTO:
+        engine = automatic(policy_dir, say)
     choice = choose_engine(engine)
     if isinstance(choice, EngineConfig) and choice.backend == "torch":
         config = choice
-        stages = torch_stages(policy_dir, file, foresight)
+        stages = torch_stages(policy_dir, file, foresight, config.foresight_scales)
     else:
         if isinstance(choice, Path):
             folder, manifest = choice, built_engine(policy_dir, choice)
@@ -57,14 +62,45 @@ def open_policy_engine(policy_dir: Path, engine: str, threads: int, foresight: F
     return PolicyEngine(policy_dir, file, stages, threads=threads, foresight=foresight, flow_steps=config.flow_steps)
 
 
-def torch_stages(policy_dir: Path, file: PolicyFile, foresight: ForesightUse = "own") -> StageRunner:
+def automatic(policy_dir: Path, say: Say) -> str:
+    """What `auto` stands for: the directory of the policy's compiled engine if it may drive a robot here, or torch.
+
+    The engine is built and checked where that has not been done; a policy that brings no observations to check it by
+    runs in torch.
+
+    Args:
+        policy_dir: the policy.
+        say: told what is done, and why it is torch.
+
+    Raises:
+        CheckpointError: if the policy is damaged.
+    """
+    if not (policy_dir / CHECK_FILE).is_file():
+        say(f"Engine torch: {policy_dir} has no {CHECK_FILE} to check a compiled engine by (docs/engines.md).")
+        return "torch"
+    try:
+        folder, manifest = cached_engine(policy_dir, COMPILED, say)
+        reason = objection(folder, manifest)
+    except (EngineError, ConfigError, OSError) as error:  # no package, or no room for it
+        reason = str(error)
+    if reason:
+        say(f"Engine torch, not {COMPILED}: {reason}")
+        return "torch"
+    return str(folder)
+
+
+def torch_stages(
+    policy_dir: Path, file: PolicyFile, foresight: ForesightUse = "own", foresight_scales: int = 0
+) -> StageRunner:
     """The stages of a policy in eager PyTorch.
 
     Raises:
         CheckpointError: if the policy cannot be loaded whole.
+        ConfigError: if it does not predict so many scales.
     """
     network = load_policy_network(policy_dir).requires_grad_(False)
-    return TorchStages(network, policy_layout(policy_dir, file, network.config, foresight != "skipped"))
+    layout = policy_layout(policy_dir, file, network.config, foresight != "skipped", foresight_scales)
+    return TorchStages(network, layout)
 
 
 def compiled_stages(policy_dir: Path, folder: Path, manifest: EngineManifest, threads: int) -> StageRunner:
@@ -73,7 +109,8 @@ def compiled_stages(policy_dir: Path, folder: Path, manifest: EngineManifest, th
     Raises:
         EngineError: if its package is missing or cannot load it.
     """
-    layout = Layout(read_config(policy_dir), manifest.images, manifest.words, manifest.foresight)
+    config = with_scales(policy_dir, read_config(policy_dir), manifest.config.foresight_scales)
+    layout = Layout(config, manifest.images, manifest.words, manifest.foresight)
     if manifest.config.backend == "tensorrt_rtx":
         from f1_ros.engine.tensorrt_rtx import TensorRtRtxStages
 
@@ -91,7 +128,7 @@ def built_engine(policy_dir: Path, folder: Path) -> EngineManifest:
     """
     rebuild = rebuild_command(policy_dir, folder)
     manifest = load_manifest(folder, rebuild)
-    check_source(manifest, folder, policy_dir, rebuild_command(policy_dir, folder, gpu=manifest.config.gpu))
+    check_source(manifest, folder, policy_dir, rebuild)
     return manifest
 
 
@@ -130,7 +167,7 @@ def cached_engine(policy_dir: Path, engine: str, say: Say) -> tuple[Path, Engine
         def progress(what: str, done: int, total: int) -> None:
             say(f"Building engine {engine}: {done} of {total} stages, {what}.")
 
-        manifest = build_engine(policy_dir, config, folder, progress=progress)
+        manifest = build_engine(policy_dir, config, folder, engine=everywhere(engine), progress=progress)
     _check(policy_dir, folder, manifest, say)
     return folder, manifest
 

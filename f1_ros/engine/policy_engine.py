@@ -6,6 +6,7 @@ and kept, foresight's draws, what a chunk goes on from, and the time that each s
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -32,7 +33,27 @@ from f1_ros.observe.normalise import Normaliser
 from f1_ros.observe.observation import Observation
 
 
-def policy_layout(policy_dir: Path, file: PolicyFile, config: F1Config, foresight: bool = True) -> Layout:
+def with_scales(policy_dir: Path, config: F1Config, scales: int) -> F1Config:
+    """A network that predicts only the first scales of its foresight, with the same weights; 0: all of them.
+
+    What comes after foresight sees fewer tokens and moves up to where they ended, as in a network of so many scales.
+
+    Raises:
+        ConfigError: if it does not predict so many.
+    """
+    if not scales:
+        return config
+    if not config.use_world_model or scales > config.num_resolutions:
+        raise ConfigError(
+            f"{policy_dir} predicts {config.num_resolutions} scales of foresight, foresight_scales is {scales}.",
+            remedy="Give at most as many, or 0 for the network's own.",
+        )
+    return dataclasses.replace(config, num_resolutions=scales)
+
+
+def policy_layout(
+    policy_dir: Path, file: PolicyFile, config: F1Config, foresight: bool = True, foresight_scales: int = 0
+) -> Layout:
     """The stages of a policy directory's network, as the policy uses it.
 
     Args:
@@ -40,10 +61,13 @@ def policy_layout(policy_dir: Path, file: PolicyFile, config: F1Config, foresigh
         file: its `policy.json`.
         config: its `config.json`.
         foresight: false leaves out foresight even if the policy has it.
+        foresight_scales: see `with_scales`.
 
     Raises:
         CheckpointError: if `config.json` and `policy.json` are of two checkpoints.
+        ConfigError: as `with_scales`.
     """
+    config = with_scales(policy_dir, config, foresight_scales)
     spec = file.spec
     if config.chunk_size != spec.chunk_size or config.image_size != spec.image_size:
         raise CheckpointError(

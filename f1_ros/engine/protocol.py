@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.errors import ConfigError, EngineError
+from f1_ros.observe.geometry import CameraGeometry
 from f1_ros.observe.observation import Observation
 
 Array = NDArray[np.float64]
@@ -54,6 +55,8 @@ class PolicySpec:
         trained_prefix_steps: longest committed prefix that it was trained to plan from, in steps; 0: none.
         trained_near_steps: how many steps after the prefix it was trained to have ready after the first flow step, to
             be sent ahead of the others; 0: none.
+        camera_geometry: what the training pictures of a camera were, by its name; a camera that is not there is not
+            checked.
     """
 
     name: str
@@ -73,6 +76,7 @@ class PolicySpec:
     past_images: tuple[int, ...] = ()
     trained_prefix_steps: int = 0
     trained_near_steps: int = 0
+    camera_geometry: dict[str, CameraGeometry] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not all(0 <= i < len(self.history_offsets) for i in self.past_images):
@@ -86,6 +90,12 @@ class PolicySpec:
                 f"past_images needs history frames of the images' size, but they are {self.history_size} and "
                 f"{self.image_size} px.",
                 remedy="Make history_size and image_size equal, or leave past_images out.",
+            )
+        unknown = sorted(set(self.camera_geometry) - set(self.cameras))
+        if unknown:
+            raise ConfigError(
+                f"camera_geometry names {', '.join(unknown)}, which is not among the cameras.",
+                remedy=f"Choose from {', '.join(self.cameras)}.",
             )
         for key in ("trained_prefix_steps", "trained_near_steps"):
             if not 0 <= getattr(self, key) < self.chunk_size:

@@ -131,7 +131,7 @@ class TensorRtRtxStages:
         self.layout = layout
         gpu = this_gpu()
         built_with = manifest.tools[PACKAGE]
-        remedy = f"Build it anew: {rebuild_command(manifest.source, folder, gpu=gpu or manifest.config.gpu)}."
+        remedy = f"Build it anew: {rebuild_command(manifest.source, folder, gpu=gpu)}."
         if trt.__version__ != built_with:
             raise EngineError(
                 f"{folder} was built with TensorRT-RTX {built_with}, this is {trt.__version__}.", remedy=remedy

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from f1_ros.bringup import FrankaOptions, franka
+from f1_ros.bringup import franka
+from f1_ros.bringup_options import FrankaOptions
 from f1_ros.faults.alterations import links
 from f1_ros.observe.health import HealthLimits
 from f1_ros.processes import BringUp, OnExit, ProcessSpec

@@ -375,7 +375,7 @@ class ActionNode(ManagedNode):
             self._diagnostics.set("scheduling", level, self._realtime.detail or "SCHED_FIFO, memory locked.")
 
     def _publish_status(self) -> None:
-        if (trouble := self._robot.look(self._commands.open)) and not self._withheld:
+        if (trouble := self._robot.look(self._commands.open)) and trouble != self._withheld:
             with self._lock:
                 self._controller.on_trouble(Cause.ROBOT, trouble)
                 self._withheld = trouble

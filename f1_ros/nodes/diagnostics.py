@@ -43,15 +43,15 @@ class Diagnostics:
     Figures that vary belong into `values`; a message that varies would be logged at each change.
     """
 
-    def __init__(self, node: Node, hardware_id: str) -> None:
+    def __init__(self, node: Node, hardware_id: str = "") -> None:
         """Start publishing.
 
         Args:
             node: the node; statuses are named "<node>: <part>".
-            hardware_id: the robot's name.
+            hardware_id: the robot's name; may be set later, where the node does not know it at the start.
         """
         self._node = node
-        self._hardware_id = hardware_id
+        self.hardware_id = hardware_id
         self._parts: dict[str, _Part] = {}
         self._lock = threading.Lock()
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
@@ -116,7 +116,7 @@ class Diagnostics:
             level=bytes([entry.level]),
             name=f"{self._node.get_name()}: {part}",
             message=entry.message,
-            hardware_id=self._hardware_id,
+            hardware_id=self.hardware_id,
             values=[KeyValue(key=key, value=value) for key, value in entry.values.items()],
         )
 

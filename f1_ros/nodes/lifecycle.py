@@ -11,10 +11,12 @@ Who calls what, and when:
         cleanup()     undo `configure`; also after a `configure` that failed half-way
 
 A node that cannot be configured stays unconfigured and says why; with `autostart` its process then ends with status 2.
+A process that stands still on the way ends with status 1 and the stacks of its threads, so that it is started anew.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -41,9 +43,20 @@ NAMESPACE = "f1"
 END_WITHIN_S = 2.0
 """A process that has not ended by itself this long after the signal is ended hard: no one may have to kill it."""
 
+BUILT_WITHIN_S = 60.0
+"""From the process's start until its nodes exist; then their parameter `start_within` holds."""
+
 TRACE_PERIOD_S = 1.0
 
 AUTOSTART = NodeParameter("autostart", True, "Configure and activate at start; false: wait for a life-cycle manager.")
+START_WITHIN = NodeParameter(
+    "start_within",
+    60.0,
+    "Longest time without progress, s, while the node starts; then its process ends. 0: as long as it takes.",
+    lower=0.0,
+    upper=86400.0,
+    live=True,
+)
 
 
 class ManagedNode(LifecycleNode):
@@ -58,7 +71,7 @@ class ManagedNode(LifecycleNode):
         super().__init__(name, namespace=NAMESPACE)
         self._open_trace: tuple[Trace, Any] | None = None
         try:
-            declare(self, [AUTOSTART, *parameters])
+            declare(self, [AUTOSTART, START_WITHIN, *parameters])
         except ConfigError:
             self.destroy_node()
             raise
@@ -66,6 +79,10 @@ class ManagedNode(LifecycleNode):
     def value(self, name: str) -> Any:
         """Give the present value of a parameter."""
         return self.get_parameter(name).value
+
+    def has_progressed(self) -> None:
+        """Called by a long `configure` or `activate` now and then: it then has another `start_within` to go on."""
+        _end_unless_within(self.value("start_within"))
 
     def open_trace(self) -> Trace | None:
         """The trace that parameter `trace` asks for, flushed once a second until the node is destroyed; None: off.
@@ -108,13 +125,13 @@ class ManagedNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Run `configure`; on an error clean up and stay unconfigured."""
-        if self._succeeds(self.configure):
+        if self._starts(self.configure):
             return TransitionCallbackReturn.SUCCESS
         return self._after_failure(self.cleanup)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Run `activate`; on an error stop again and stay inactive."""
-        if self._succeeds(self.activate):
+        if self._starts(self.activate):
             return TransitionCallbackReturn.SUCCESS
         return self._after_failure(self.deactivate)
 
@@ -140,6 +157,13 @@ class ManagedNode(LifecycleNode):
 
     def _after_failure(self, undo: Callable[[], None]) -> TransitionCallbackReturn:
         return TransitionCallbackReturn.FAILURE if self._succeeds(undo) else TransitionCallbackReturn.ERROR
+
+    def _starts(self, hook: Callable[[], None]) -> bool:
+        _end_unless_within(self.value("start_within"))
+        try:
+            return self._succeeds(hook)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
     def _succeeds(self, hook: Callable[[], None]) -> bool:
         try:
@@ -169,17 +193,20 @@ def run(
         executor: makes the executor.
 
     Returns:
-        Exit status: 0 after a signal, 1 after a bug in a callback, 2 if a node could not be built, configured or
-        activated.
+        Exit status: 0 after a signal, 1 after a bug, 2 if a node refuses what it is given to be built, configured or
+        activated with.
     """
+    _end_unless_within(BUILT_WITHIN_S)
     # rclpy's own handlers shut the context down at once: nothing could be published on the way out.
     rclpy.init(args=list(sys.argv if args is None else args), signal_handler_options=SignalHandlerOptions.NO)
     stop = _stop_on_signal()
     nodes: list[ManagedNode] = []
     try:
         nodes.extend(build())
-        if not all(_autostart(node) for node in nodes if node.value("autostart")):
-            return 0 if stop.is_set() else 2
+        faulthandler.cancel_dump_traceback_later()
+        for node in nodes:
+            if node.value("autostart") and (status := _autostart(node)):
+                return 0 if stop.is_set() else status
         return 0 if _spin(nodes, executor(), stop) else 1
     except F1Error as error:
         print(error, file=sys.stderr)
@@ -216,9 +243,19 @@ def _stop_on_signal() -> threading.Event:
     return stop
 
 
-def _autostart(node: ManagedNode) -> bool:
-    success = TransitionCallbackReturn.SUCCESS
-    return bool(node.trigger_configure() == success and node.trigger_activate() == success)
+def _autostart(node: ManagedNode) -> int:
+    """Exit status for the process; 0: the node is active."""
+    for trigger in (node.trigger_configure, node.trigger_activate):
+        result = trigger()
+        if result != TransitionCallbackReturn.SUCCESS:
+            return 2 if result == TransitionCallbackReturn.FAILURE else 1
+    return 0
+
+
+def _end_unless_within(seconds: float) -> None:
+    # A thread of C: it ends the process even where Python itself stands still, and the kernel where it waits for ever.
+    if seconds:
+        faulthandler.dump_traceback_later(seconds, exit=True)
 
 
 def _spin(nodes: Sequence[ManagedNode], executor: Executor, stop: threading.Event) -> bool:

@@ -1,11 +1,14 @@
 """The observation node: camera frames and joint states in, time-matched observations out.
 
-Joint states are not worth waking up for: they are taken from the middleware when a frame is there (`polled`).
+Frames are taken by a thread of their own (`polled.Reader`), which makes the observations; services, parameters and
+diagnostics belong to the executor's. Joint states are not worth waking up for: they are taken when a frame is there,
+and calibrations five times a second.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,18 +17,19 @@ from typing import Any
 
 from f1_msgs.msg import Observation as ObservationMsg
 from rclpy.clock import Clock, ClockType
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from f1_ros.engine.policy import load_spec
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import ConfigError
-from f1_ros.nodes.conversions import SECOND_NS, compressed_frame, image_frame, observation_to_msg, to_ns
+from f1_ros.nodes.conversions import SECOND_NS, camera_info, compressed_frame, image_frame, observation_to_msg, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.lifecycle import ManagedNode, run
 from f1_ros.nodes.parameters import POLICY, PROFILE, TRACE, NodeParameter, policy_dir
-from f1_ros.nodes.polled import PolledSubscription
+from f1_ros.nodes.polled import PolledSubscription, Reader
 from f1_ros.nodes.qos import JOINT_HISTORY, OBSERVATION, SENSOR
+from f1_ros.nodes.realtime import schedule_process
 from f1_ros.observe.builder import ObservationBuilder
 from f1_ros.observe.frames import Frame
 from f1_ros.observe.health import HealthLimits
@@ -33,7 +37,6 @@ from f1_ros.observe.observation import Observation
 from f1_ros.robots.choose import transport_for
 from f1_ros.robots.parts import COMPRESSED_IMAGE
 from f1_ros.robots.profile import RobotProfile, load_profile
-from f1_ros.trace import Trace
 
 HEALTH_PERIOD_S = 0.2
 GRACE_S = 1.0
@@ -69,6 +72,14 @@ PARAMETERS = (
         lower=0,
         upper=255,
     ),
+    NodeParameter(
+        "realtime_priority",
+        10,
+        "SCHED_FIFO priority of the process where the system permits it: pictures are not kept waiting by the engine; "
+        "0: ordinary scheduling, as always where one process has the policy as well.",
+        lower=0,
+        upper=99,
+    ),
     TRACE,
 )
 FROZEN_AFTER = 40
@@ -87,8 +98,10 @@ class ObservationNode(ManagedNode):
         self._listener = listener
         self._builder: ObservationBuilder | None = None
         self._diagnostics: Diagnostics | None = None
-        self._cameras: list[Any] = []
+        self._lock = threading.Lock()  # around the builder
+        self._reader: Reader | None = None
         self._joints: dict[str, PolledSubscription[Any]] = {}
+        self._calibrations: dict[str, PolledSubscription[CameraInfo]] = {}
         self._timer: Any = None
         self._active_s = 0.0
 
@@ -101,20 +114,24 @@ class ObservationNode(ManagedNode):
         self._diagnostics = Diagnostics(self, self._profile.name)
         self._publisher = self.create_publisher(ObservationMsg, "observation", OBSERVATION)
         self._trace = self.open_trace()
+        if self._listener is None and self.value("realtime_priority"):
+            schedule_process(self.value("realtime_priority"))
 
     def activate(self) -> None:
         """Subscribe; nothing from before counts."""
         self._builder = builder = self._new_builder()
-        for name, topic in builder.camera_topics.items():
-            compressed = self._profile.camera(name).type == COMPRESSED_IMAGE
-            kind, read = (CompressedImage, compressed_frame) if compressed else (Image, image_frame)
-            on_frame: Callable[..., Any] = partial(self._on_frame, builder, name, read)
-            if self._trace is not None:
-                on_frame = partial(self._on_traced_frame, on_frame, self._trace)
-            self._cameras.append(self.create_subscription(kind, topic, on_frame, SENSOR))
         kinds = {source.topic: source.type for source in self._transport.incoming}
         for topic in builder.joint_topics:
             self._joints[topic] = PolledSubscription(self, interface(kinds[topic]), topic, JOINT_HISTORY)
+        for name, topic in builder.camera_info_topics.items():
+            self._calibrations[name] = PolledSubscription(self, CameraInfo, topic)
+        handlers: dict[PolledSubscription[Any], Callable[[Any, dict[str, int]], None]] = {}
+        for name, topic in builder.camera_topics.items():
+            compressed = self._profile.camera(name).type == COMPRESSED_IMAGE
+            kind, read = (CompressedImage, compressed_frame) if compressed else (Image, image_frame)
+            camera: PolledSubscription[Any] = PolledSubscription(self, kind, topic, SENSOR)
+            handlers[camera] = partial(self._on_message, builder, name, read)
+        self._reader = Reader(self, handlers)
         self._active_s = time.monotonic()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(HEALTH_PERIOD_S, self._report, clock=steady)
@@ -124,12 +141,13 @@ class ObservationNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Unsubscribe."""
-        for camera in self._cameras:
-            self.destroy_subscription(camera)
-        self._cameras.clear()
-        for joints in self._joints.values():
-            joints.close()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        for polled in (*self._joints.values(), *self._calibrations.values()):
+            polled.close()
         self._joints.clear()
+        self._calibrations.clear()
         if self._timer is not None:
             self.destroy_timer(self._timer)
             self._timer = None
@@ -157,7 +175,8 @@ class ObservationNode(ManagedNode):
                 f"Parameter 'cameras' is '{self.value('cameras')}'.",
                 remedy=f"Choose from {', '.join(spec.cameras)}, each once; {spec.cameras[0]} has the history.",
             )
-        return replace(spec, cameras=tuple(name for name in spec.cameras if name in chosen))
+        geometry = {name: known for name, known in spec.camera_geometry.items() if name in chosen}
+        return replace(spec, cameras=tuple(name for name in spec.cameras if name in chosen), camera_geometry=geometry)
 
     def _new_builder(self) -> ObservationBuilder:
         frozen_after = self.value("frozen_after")
@@ -176,37 +195,34 @@ class ObservationNode(ManagedNode):
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
-    def _on_traced_frame(
-        self, on_frame: Callable[[Any], int | None], trace: Trace, msg: Any, info: dict[str, int]
+    def _on_message(
+        self, builder: ObservationBuilder, camera: str, read: Callable[[Any], Frame], msg: Any, info: dict[str, int]
     ) -> None:
-        """Take a frame as without a trace, and note its way here if it completes a set."""
+        """Take a frame in the reader's thread, and hand the observation on that it makes possible."""
         taken_ns = time.monotonic_ns()
-        stamp_ns = on_frame(msg)
-        if stamp_ns is not None:
-            trace.mark_system("image sent", stamp_ns, info["source_timestamp"])
-            trace.mark_system("image received", stamp_ns, info["received_timestamp"])
-            trace.mark("image taken", stamp_ns, taken_ns)
-
-    def _on_frame(self, builder: ObservationBuilder, camera: str, read: Callable[[Any], Frame], msg: Any) -> int | None:
-        """Take a frame; gives the stamp of the set that it completes, if it completes one."""
-        ready = builder.add_frame(camera, to_ns(msg.header.stamp), read(msg), self._now_ns())
-        if ready is None:
-            return None
-        trace = self._trace
-        if trace is not None:
-            trace.mark("stamp", ready.stamp_ns, time.monotonic_ns() - self._now_ns() + ready.stamp_ns)
-            trace.mark("matched", ready.stamp_ns)
-        self._take_joint_states(builder)
-        made = builder.build(ready, self._now_ns())
+        stamp_ns, frame = to_ns(msg.header.stamp), read(msg)
+        with self._lock:
+            ready = builder.add_frame(camera, stamp_ns, frame, self._now_ns())
+            if ready is None:
+                builder.prepare(camera, stamp_ns, frame)
+                return
+            trace = self._trace
+            if trace is not None:
+                trace.mark("stamp", ready.stamp_ns, time.monotonic_ns() - self._now_ns() + ready.stamp_ns)
+                trace.mark_system("image sent", ready.stamp_ns, info["source_timestamp"])
+                trace.mark_system("image received", ready.stamp_ns, info["received_timestamp"])
+                trace.mark("image taken", ready.stamp_ns, taken_ns)
+                trace.mark("matched", ready.stamp_ns)
+            self._take_joint_states(builder)
+            made = builder.build(ready, self._now_ns())
         if not isinstance(made, Observation):
-            return ready.stamp_ns  # its reason stands in the builder's status
+            return  # its reason stands in the builder's status
         if trace is not None:
             trace.mark("preprocessed", made.stamp_ns)
         if self._listener is not None:
             self._listener(made)
         if self._publisher.get_subscription_count() > 0:
             self._publisher.publish(observation_to_msg(made, self._profile.embodiment, self._now_ns()))
-        return ready.stamp_ns
 
     def _take_joint_states(self, builder: ObservationBuilder) -> None:
         """Take the joint states that have come since the last time, each with the instant at which it came."""
@@ -220,10 +236,19 @@ class ObservationNode(ManagedNode):
 
     def _report(self) -> None:
         """Hand the builder's statuses on; Diagnostics says each change once."""
-        if self._builder is None or self._diagnostics is None or time.monotonic() - self._active_s < GRACE_S:
+        if self._reader is not None:
+            self._reader.check()
+        if self._builder is None or self._diagnostics is None:
             return
-        self._take_joint_states(self._builder)
-        for status in self._builder.statuses(self._now_ns()):
+        for name, subscription in self._calibrations.items():
+            if (info := subscription.newest()) is not None:
+                self._builder.add_camera_info(name, camera_info(info))
+        if time.monotonic() - self._active_s < GRACE_S:
+            return
+        with self._lock:
+            self._take_joint_states(self._builder)
+            statuses = self._builder.statuses(self._now_ns())
+        for status in statuses:
             self._diagnostics.set(status.part, Level(status.level), status.message, status.values)
 
 

@@ -2,7 +2,7 @@
 
 A predicted view's picture bears the stamp of the instant that it predicts, so that it can be laid beside what came.
 While the action node says that the policy is in force, a policy that can plans from what the arm will have done
-when its chunk arrives; see `inference`.
+when its chunk arrives; see `inference`. Observations are taken by a thread of their own (`polled.Reader`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, NoReturn
 
 from f1_msgs.msg import ActionChunk as ActionChunkMsg
@@ -25,6 +24,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
 from f1_ros.engine import open_engine
+from f1_ros.engine.config import AUTO
 from f1_ros.engine.continuity import CONTINUITIES, check_continuity
 from f1_ros.engine.gate_record import refuse_unchecked
 from f1_ros.engine.protocol import Engine
@@ -34,6 +34,7 @@ from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.inference import Answer, InferenceThread, Picture, Settings
 from f1_ros.nodes.lifecycle import ManagedNode, leave, run
 from f1_ros.nodes.parameters import POLICY, TRACE, NodeParameter, policy_dir, refuse_instruction
+from f1_ros.nodes.polled import PolledSubscription, Reader
 from f1_ros.nodes.qos import COMMAND, OBSERVATION, SENSOR
 from f1_ros.observe.observation import Observation
 from f1_ros.trace import Trace
@@ -54,8 +55,9 @@ PARAMETERS = (
     POLICY,
     NodeParameter(
         "engine",
-        "torch",
-        "What runs the policy: a name in config/engines, a YAML file, or a directory of `f1-ros engine build`.",
+        AUTO,
+        "What runs the policy: auto (compiled if that passes its check, torch otherwise), a name in config/engines, a "
+        "YAML file, or a directory of `f1-ros engine build`.",
     ),
     NodeParameter(
         "allow_unchecked_engine",
@@ -134,21 +136,32 @@ class PolicyNode(ManagedNode):
         self._arrived_s = time.monotonic()
         self._refusal: tuple[float, str] | None = None
         self._policy_heard_s = float("-inf")
-        self._inputs: list[Any] = []
+        self._service: Any = None
+        self._status: Any = None
+        self._reader: Reader | None = None
         self._timer: Any = None
         self.add_post_set_parameters_callback(lambda _: self._read_settings())
 
     def configure(self) -> None:
         """Load the policy and run it once, so that the first chunk is no later than the others."""
         folder, began_s = policy_dir(self.value("policy")), time.monotonic()
-        say = self.get_logger().info
-        self._engine = self._open_engine(folder, self.value("engine"), self.value("threads"), say=say)
+        diagnostics = self._diagnostics = Diagnostics(self)
+
+        def say(line: str) -> None:
+            # Said at once on both: an engine that is compiled first keeps the robot waiting for about a minute.
+            diagnostics.set("engine", Level.WARN, f"No chunks yet. {line}")
+            self.has_progressed()
+
+        engine = self.value("engine")
+        if engine == AUTO and self.value("continuity") == "guided":
+            engine = "torch"  # alone has the gradients
+        self._engine = self._open_engine(folder, engine, self.value("threads"), say=say)
         if not self.value("allow_unchecked_engine"):
             refuse_unchecked(self._engine.info, folder)
         spec = self._engine.spec
         check_continuity(spec, self.value("continuity"), self._engine.info)
         self._read_settings()
-        self._diagnostics = Diagnostics(self, spec.robot)
+        diagnostics.hardware_id = spec.robot
         self._chunks = self.create_publisher(ActionChunkMsg, "action_chunk", COMMAND)
         self._foresights = self.create_publisher(ForesightMsg, "foresight", SENSOR)
         self._pictures = self.create_publisher(Image, "foresight/image", SENSOR)
@@ -156,7 +169,8 @@ class PolicyNode(ManagedNode):
         self._trace = self.open_trace()
         self._engine.warm_up()
         where = f" in {self._engine.info.directory}" if self._engine.info.directory else ""
-        say(
+        diagnostics.set("engine", Level.OK, f"{self._engine.info}{where}")
+        self.get_logger().info(
             f"Policy '{spec.name}' for '{spec.robot}' from {folder} is warm after {time.monotonic() - began_s:.1f} s; "
             f"engine {self._engine.info}{where}."
         )
@@ -170,21 +184,21 @@ class PolicyNode(ManagedNode):
             engine, self._current, self._now_ns, self._on_answer, self._on_picture, self._on_failure
         )
         self._thread.start()
-        self._inputs = [self.create_subscription(ControlStatus, "status", self._on_status, COMMAND)]
+        self._status = self.create_subscription(ControlStatus, "status", self._on_status, COMMAND)
         if self._subscribe:
-            on_message: Callable[..., None] = self._on_message
-            if self._trace is not None:
-                on_message = partial(self._on_traced_message, self._trace)
-            self._inputs.append(self.create_subscription(ObservationMsg, "observation", on_message, OBSERVATION))
+            observations = PolledSubscription(self, ObservationMsg, "observation", OBSERVATION)
+            self._reader = Reader(self, {observations: self._on_message})
         self._timer = self.create_timer(WATCH_PERIOD_S, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:
         """Stop answering; an inference under way gives no chunk any more."""
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
+        if self._reader is not None:
+            self._reader.close()
+        if self._status is not None:
+            self.destroy_subscription(self._status)
         if self._timer is not None:
             self.destroy_timer(self._timer)
-        self._inputs, self._timer = [], None
+        self._reader = self._status = self._timer = None
         thread, self._thread = self._thread, None
         if thread is not None and not thread.stop(STOP_S):
             self._engine = None  # still in use by the thread: it goes with the process
@@ -194,10 +208,12 @@ class PolicyNode(ManagedNode):
         """Free the policy."""
         if self._diagnostics is not None:
             self._diagnostics.close()
+            self._diagnostics = None
+        if self._service is not None:
+            self.destroy_service(self._service)
+            self._service = None
             for publisher in (self._chunks, self._foresights, self._pictures):
                 self.destroy_publisher(publisher)
-            self.destroy_service(self._service)
-            self._diagnostics = None
         if self._engine is not None:
             self._engine.close()
             self._engine = None
@@ -238,15 +254,8 @@ class PolicyNode(ManagedNode):
         with self._settings_lock:
             self._settings = settings
 
-    def _on_traced_message(self, trace: Trace, msg: ObservationMsg, info: dict[str, int]) -> None:
-        stamp_ns = to_ns(msg.header.stamp)
-        trace.mark_system("observation sent", stamp_ns, info["source_timestamp"])
-        trace.mark_system("observation received", stamp_ns, info["received_timestamp"])
-        self._on_message(msg)
-        trace.mark("observation taken", stamp_ns)
-
-    def _on_message(self, msg: ObservationMsg) -> None:
-        robot = self._loaded().spec.robot
+    def _on_message(self, msg: ObservationMsg, info: dict[str, int]) -> None:
+        robot, trace = self._loaded().spec.robot, self._trace
         try:
             if msg.header.frame_id != robot:
                 raise ObservationError(
@@ -257,6 +266,11 @@ class PolicyNode(ManagedNode):
         except ObservationError as error:
             self._refusal = (time.monotonic(), str(error))
             self._say("observations", Level.ERROR, str(error))
+        if trace is not None:
+            stamp_ns = to_ns(msg.header.stamp)
+            trace.mark_system("observation sent", stamp_ns, info["source_timestamp"])
+            trace.mark_system("observation received", stamp_ns, info["received_timestamp"])
+            trace.mark("observation taken", stamp_ns)
 
     def _on_status(self, msg: ControlStatus) -> None:
         followed = msg.header.frame_id == self._loaded().spec.robot and msg.mode == ControlStatus.POLICY
@@ -313,6 +327,8 @@ class PolicyNode(ManagedNode):
 
     def _watch(self) -> None:
         """Say so when nothing arrives, or nothing that can be used. End the process when the engine is stuck."""
+        if self._reader is not None:
+            self._reader.check()
         if self._thread is not None and self._thread.stuck_s() > STUCK_S:
             raise EngineFailedError(
                 f"Nothing comes from the engine for {STUCK_S:.0f} s.",

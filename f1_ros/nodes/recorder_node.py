@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -27,25 +27,26 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from f1_ros.control.arbiter import Mode
 from f1_ros.data.live.inputs import STATUS
 from f1_ros.data.live.messages import CameraFrame, CommandSample, ControlSample, JointSample
 from f1_ros.data.live.recorder import LiveRecorder
 from f1_ros.data.live.settings import RecorderSettings
-from f1_ros.data.live.writing import Saved
+from f1_ros.data.live.writing import Saved, describe
 from f1_ros.engine.policy import load_spec
 from f1_ros.errors import ConfigError, DataError, F1Error
-from f1_ros.nodes.conversions import SECOND_NS, compressed_frame, image_frame, to_ns
+from f1_ros.nodes.conversions import SECOND_NS, camera_info, compressed_frame, image_frame, to_ns
 from f1_ros.nodes.diagnostics import Diagnostics, Level
 from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.lifecycle import ManagedNode, leave, run
 from f1_ros.nodes.parameters import PROFILE, NodeParameter, policy_dir, refuse_instruction
 from f1_ros.nodes.polled import PolledSimClock, PolledSubscription
 from f1_ros.observe.health import HealthLimits
+from f1_ros.robots.camera import Camera
 from f1_ros.robots.choose import transport_for
-from f1_ros.robots.parts import COMPRESSED_IMAGE, Camera
+from f1_ros.robots.parts import COMPRESSED_IMAGE
 from f1_ros.robots.profile import RobotProfile, load_profile
 
 INTAKE_PERIOD_S = 0.02
@@ -212,7 +213,7 @@ class RecorderNode(ManagedNode):
 
     def _all_inputs(self, recorder: LiveRecorder) -> list[_Input]:
         inputs = recorder.inputs
-        found = [self._camera_input(recorder, camera) for camera in inputs.cameras.values()]
+        found = [entry for camera in inputs.cameras.values() for entry in self._camera_inputs(recorder, camera)]
         kinds = {source.topic: interface(source.type) for source in self._transport.incoming}
         found += [
             _Input(kinds[topic], topic, NUMBERS_KEPT, partial(self._on_joint_state, recorder, topic))
@@ -226,10 +227,13 @@ class RecorderNode(ManagedNode):
         found.append(_Input(ActionChunkMsg, "action_chunk", 1, partial(self._on_chunk, recorder)))
         return found
 
-    def _camera_input(self, recorder: LiveRecorder, camera: Camera) -> _Input:
+    def _camera_inputs(self, recorder: LiveRecorder, camera: Camera) -> Iterator[_Input]:
         compressed = camera.type == COMPRESSED_IMAGE
         kind, read = (CompressedImage, compressed_frame) if compressed else (Image, image_frame)
-        return _Input(kind, camera.topic, FRAMES_KEPT, partial(self._on_frame, recorder, camera.name, read))
+        yield _Input(kind, camera.topic, FRAMES_KEPT, partial(self._on_frame, recorder, camera.name, read))
+        if camera.rectify:
+            view = recorder.inputs.matched.views[camera.name]
+            yield _Input(CameraInfo, camera.camera_info, 1, lambda msg, _: view.calibrate(camera_info(msg)))
 
     def _now_ns(self) -> int:
         return time.time_ns() + self._ros_minus_system_ns
@@ -370,19 +374,6 @@ def control_sample(msg: ControlStatus) -> ControlSample:
         period_ns=round(msg.period * SECOND_NS),
         widths={name: (float(width), to_ns(stamp)) for name, width, stamp in named},
     )
-
-
-def describe(saved: Saved) -> str:
-    """What was saved, in a line for people."""
-    sources = ", ".join(f"{count} {source}" for source, count in sorted(saved.sources.items()))
-    text = f"Episode {saved.episode} is kept: {saved.frames} frames ({sources})."
-    if saved.repeated:
-        text += f" {saved.repeated} frames were missing; the pictures before them stand in."
-    if saved.commands_missing:
-        text += f" {saved.commands_missing} commands were missing; actions are interpolated there."
-    if saved.ended_early:
-        text += f" It ended early: {saved.ended_early}"
-    return text
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

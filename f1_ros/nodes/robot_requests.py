@@ -27,7 +27,7 @@ PATIENCE_S = 10.0
 
 _PAUSE_S = 0.005
 _LAST_TICK_S = 0.1
-"""A tick that is under way still sends its command: only after it is the robot asked for what a command may end."""
+"""A tick that is under way still sends its command: the robot is asked only after it."""
 
 Obstacle = Callable[[str], str]
 """Why a request (by its service's name) is refused now, with the remedy; empty if it is not."""
@@ -43,12 +43,12 @@ class RobotRequests:
             node: the node.
             transport: what a request consists of.
             obstacle: asked before each.
-            withhold: called with the reason why no commands go out, before what an extra consists of is sent.
+            withhold: called with the reason why no commands go out from then on, before anything is asked of the robot.
         """
         self._node, self._obstacle, self._withhold = node, obstacle, withhold
         sequences: dict[str, tuple[tuple[RobotRequest, ...], str]] = {
-            "enable": (transport.enable(), ""),
-            "recover": (transport.recover(), ""),
+            "enable": (transport.enable(), "the robot has been enabled anew"),
+            "recover": (transport.recover(), "the robot has been recovered"),
             **{extra.name: (extra.requests, extra.withhold) for extra in transport.extras()},
         }
         self._sequences: Mapping[str, tuple[tuple[RobotRequest, ...], str]] = {
@@ -99,9 +99,8 @@ class RobotRequests:
         requests, withhold = self._sequences[name]
         self._under_way = name
         try:
-            if withhold:
-                self._withhold(withhold)
-                time.sleep(_LAST_TICK_S)
+            self._withhold(withhold)
+            time.sleep(_LAST_TICK_S)
             for request in requests:
                 self._node.get_logger().info(f"{name}: {request.what}, as asked.")
                 problem = await self._send(request)

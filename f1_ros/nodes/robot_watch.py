@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rclpy.node import Node
@@ -13,6 +14,8 @@ from f1_ros.robots.profile import RobotProfile
 from f1_ros.robots.transport import Transport
 
 PART = "robot"
+SILENT_S = 2.0
+"""A robot that has said nothing of itself for this long may have stopped unseen."""
 SIMULATION_ONLY = "Values of the profile hold in a simulation only, and {who} gives the joint state without /clock"
 
 
@@ -26,7 +29,7 @@ class RobotWatch:
         if transport.status_topic is not None:
             topic, kind = transport.status_topic
             self._status = PolledSubscription(node, interface(kind), topic)
-        self._heard = False
+        self._heard_s = float("-inf")
         self._says = ""
         self.trouble = ""
         """What stands against commanding the robot, in words; empty if nothing does."""
@@ -46,14 +49,14 @@ class RobotWatch:
             commanded: whether commands go out to it; before, those who publish are still being discovered.
         """
         if self._status is not None and (message := self._status.newest()) is not None:
-            self._heard = True
+            self._heard_s = time.monotonic()
             self._says = self._transport.trouble(message)
         foreign = self.foreign_clock()
         self.trouble = self._says or (foreign if commanded else "")
         problem = self._says or foreign
         if problem:
             self._diagnostics.set(PART, Level.ERROR, f"{problem[0].upper()}{problem[1:]}.", {"remedy": self.remedy})
-        elif self._status is not None and not self._heard:
+        elif self._status is not None and time.monotonic() - self._heard_s > SILENT_S:
             assert self._transport.status_topic is not None
             text = f"No message on {self._transport.status_topic[0]}: reflexes and stops are not seen."
             self._diagnostics.set(PART, Level.WARN, text, {"remedy": "Start its broadcaster, see the profile."})

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from control_msgs.action import GripperCommand
-from franka_msgs.action import Grasp, Homing, Move
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 
+from f1_ros.nodes.interfaces import interface
 from f1_ros.robots.parts import Gripper
 from f1_ros.sim.reflex import GripperHang
 
@@ -45,12 +45,15 @@ class SimGripper:
         self._last = width
         self._hang = GripperHang()
         self.target = width
+        self._move, self._grasp, self._homing = (
+            interface(f"franka_msgs/action/{n}") for n in ("Move", "Grasp", "Homing")
+        )
         beside = gripper.command.action.rpartition("/")[0]
         served: tuple[tuple[Any, str, Callable[[Any], float]], ...] = (
             (GripperCommand, gripper.command.action, lambda request: self._width(request.command.position)),
-            (Move, f"{beside}/move", lambda request: float(request.width)),
-            (Grasp, f"{beside}/grasp", lambda request: float(request.width)),
-            (Homing, f"{beside}/homing", lambda _: gripper.open),
+            (self._move, f"{beside}/move", lambda request: float(request.width)),
+            (self._grasp, f"{beside}/grasp", lambda request: float(request.width)),
+            (self._homing, f"{beside}/homing", lambda _: gripper.open),
         )
         self._wanted = {kind.Goal: wanted for kind, _, wanted in served}
         self._servers = [
@@ -103,7 +106,7 @@ class SimGripper:
     def _on_goal(self, goal: ServerGoalHandle) -> None:
         with self._lock:
             before, self._goal = self._goal, goal
-            if isinstance(goal.request, Homing.Goal):
+            if isinstance(goal.request, self._homing.Goal):
                 self._hang.home()
             elif self._hang.goal(self._now_ns):
                 self.target = self._last  # it stays where it is, and answers nobody
@@ -125,10 +128,10 @@ class SimGripper:
             if isinstance(request, GripperCommand.Goal):
                 return GripperCommand.Result(position=self._position(width), stalled=stalled, reached_goal=reached)
             success = reached
-            if isinstance(request, Grasp.Goal):  # it is to end on something as wide as its epsilon says
+            if isinstance(request, self._grasp.Goal):  # it is to end on something as wide as its epsilon says
                 lower, upper = request.width - request.epsilon.inner, request.width + request.epsilon.outer
                 success = (reached or stalled) and lower <= width <= upper
-            kind = {Move.Goal: Move, Grasp.Goal: Grasp, Homing.Goal: Homing}[type(request)]
+            kind = next(k for k in (self._move, self._grasp, self._homing) if isinstance(request, k.Goal))
             return kind.Result(success=success, error="" if success else "The fingers did not get there.")
 
         goal.execute(finish)

@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from franka_msgs.action import ErrorRecovery
-from franka_msgs.msg import FrankaRobotState
 from nav_msgs.msg import Odometry
 from rclpy.action import ActionServer
 from rclpy.action.server import ServerGoalHandle
@@ -29,6 +27,7 @@ from sensor_msgs.msg import Image, JointState
 from f1_ros.errors import ConfigError
 from f1_ros.nodes.conversions import image_to_msg, to_ns, to_time
 from f1_ros.nodes.diagnostics import Diagnostics, Level
+from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.lifecycle import ManagedNode, run
 from f1_ros.nodes.parameters import PROFILE, NodeParameter
 from f1_ros.nodes.polled import PolledSubscription
@@ -47,6 +46,7 @@ from f1_ros.sim.reflex import Reflex, RobotMode
 from f1_ros.sim.scene import ARM_JOINTS
 from f1_ros.sim.world import BeltWorld
 
+ROBOT_STATE, ERROR_RECOVERY = "franka_msgs/msg/FrankaRobotState", "franka_msgs/action/ErrorRecovery"
 ROBOT_STATE_TOPIC = "/franka_robot_state_broadcaster/robot_state"
 ROBOT_STATE_HZ = 20.0
 RECOVERY_ACTION = "/action_server/error_recovery"
@@ -94,7 +94,8 @@ class SimNode(ManagedNode):
         self._counts = self.create_publisher(DiagnosticStatus, "/f1_sim/counts", COMMAND)
         cameras = [camera.name for camera in profile.cameras]
         self._truth = SimTruth(self, self._world.scene.model, ARM_JOINTS, [gripper.name], cameras)
-        self._modes = self.create_publisher(FrankaRobotState, ROBOT_STATE_TOPIC, COMMAND)
+        self._robot_state, self._error_recovery = interface(ROBOT_STATE), interface(ERROR_RECOVERY)
+        self._modes = self.create_publisher(self._robot_state, ROBOT_STATE_TOPIC, COMMAND)
         self._diagnostics = Diagnostics(self, profile.name)
         if self.value("view"):
             self._view = open_view(self._world.scene)
@@ -118,7 +119,7 @@ class SimNode(ManagedNode):
             real_time_factor=self.value("real_time_factor"),
             realtime_priority=self.value("realtime_priority"),
         )
-        self._recovery = ActionServer(self, ErrorRecovery, RECOVERY_ACTION, execute_callback=self._recover)
+        self._recovery = ActionServer(self, self._error_recovery, RECOVERY_ACTION, self._recover)
         self._loop.start()
         self.get_logger().info(f"Simulating '{profile.name}' at a belt of {world.belt_speed:g} m/s.")
 
@@ -222,7 +223,7 @@ class SimNode(ManagedNode):
             self._reflex.command(target, to_ns(message.header.stamp), self._built().joint_positions)
 
     def _publish_mode(self, stamp: Any) -> None:
-        state = FrankaRobotState(robot_mode=int(self._reflex.mode))
+        state = self._robot_state(robot_mode=int(self._reflex.mode))
         state.header.stamp = stamp
         flag = self._reflex.mode is RobotMode.REFLEX
         state.current_errors.joint_motion_generator_velocity_discontinuity = flag
@@ -251,7 +252,7 @@ class SimNode(ManagedNode):
             self._cube.publish(message)
 
     def _publish_counts(self, world: BeltWorld) -> None:
-        counts = dataclasses.asdict(world.counts) | {"reflexes": self._reflex.count}
+        counts = dataclasses.asdict(world.counts)
         values = [KeyValue(key=name, value=str(count)) for name, count in counts.items()]
         self._counts.publish(DiagnosticStatus(name="cubes", message="since the start", values=values))
 
@@ -286,11 +287,11 @@ class SimNode(ManagedNode):
         if self._loop is not None:
             self._loop.report(self._diagnostics)
 
-    def _recover(self, goal: ServerGoalHandle) -> ErrorRecovery.Result:
+    def _recover(self, goal: ServerGoalHandle) -> Any:
         with self._reflex_lock:
             self._reflex.recover(self._built().joint_positions)
         goal.succeed()
-        return ErrorRecovery.Result()
+        return self._error_recovery.Result()
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -10,9 +10,6 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from arm_control.msg import JointControl, PosCmd
-from arx5_arm_msg.msg import RobotStatus
-from genie_msgs.msg import EndState, MotorState
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -20,6 +17,7 @@ from std_msgs.msg import Bool, Int32MultiArray
 
 from f1_ros.errors import ConfigError, SimulationError
 from f1_ros.nodes.conversions import image_to_msg
+from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.polled import PolledSubscription
 from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.sim.camera import Picture
@@ -126,7 +124,8 @@ class Genie1Port(_Topics):
         self._arms = self._hear(JointState, "/wbc/arm_command")
         self._hands = [self._hear(JointState, f"/wbc/{side}_ee_command") for side in ("left", "right")]
         self._states = self._talk(JointState, "/hal/arm_joint_state")
-        self._ends = [self._talk(EndState, f"/hal/{side}_ee_data") for side in ("left", "right")]
+        self._end_state, self._motor_state = (interface(f"genie_msgs/msg/{n}") for n in ("EndState", "MotorState"))
+        self._ends = [self._talk(self._end_state, f"/hal/{side}_ee_data") for side in ("left", "right")]
         self._controlled = [False, False]
 
     def drive(self, now_ns: int) -> None:
@@ -152,8 +151,8 @@ class Genie1Port(_Topics):
         arms.header.stamp = stamp
         self._states.publish(arms)
         for index, (publisher, width) in enumerate(zip(self._ends, world.gripper_widths, strict=True)):
-            message = EndState(controlled=self._controlled[index])
-            message.end_state = [MotorState(enable=True, position=self._reading(index, float(width)))]
+            message = self._end_state(controlled=self._controlled[index])
+            message.end_state = [self._motor_state(enable=True, position=self._reading(index, float(width)))]
             message.header.stamp = stamp
             publisher.publish(message)
 
@@ -236,20 +235,22 @@ class Lift2Port(_Topics):
         super().__init__(node, CompressedImage, topics)
         self._world = world
         joints = self._split(world.joint_positions)
+        control, self._pos_cmd = (interface(f"arm_control/msg/{n}") for n in ("JointControl", "PosCmd"))
+        self._status = interface("arx5_arm_msg/msg/RobotStatus")
         motor_open = -3.4 if ac_one else 5.0
         self._arms = [
             ArxArm(arm, here, float(width), motor_open)
             for arm, here, width in zip(world.robot.arms, joints, world.gripper_widths, strict=True)
         ]
         if ac_one:
-            self._commands = [self._hear(RobotStatus, f"/arm_master_{side}_status") for side in ("l", "r")]
-            self._states = [self._talk(RobotStatus, f"/arm_slave_{side}_status") for side in ("l", "r")]
+            self._commands = [self._hear(self._status, f"/arm_master_{side}_status") for side in ("l", "r")]
+            self._states = [self._talk(self._status, f"/arm_slave_{side}_status") for side in ("l", "r")]
         else:
-            self._commands = [self._hear(JointControl, f"/joint_control{suffix}") for suffix in ("", "2")]
-            self._states = [self._talk(RobotStatus, f"/joint_information{suffix}") for suffix in ("", "2")]
+            self._commands = [self._hear(control, f"/joint_control{suffix}") for suffix in ("", "2")]
+            self._states = [self._talk(self._status, f"/joint_information{suffix}") for suffix in ("", "2")]
         self._joy = self._hear(Int32MultiArray, "/arx_joy")
-        self._body_commands = self._hear(PosCmd, "/body_control")
-        self._body_states = self._talk(PosCmd, "/body_information")
+        self._body_commands = self._hear(self._pos_cmd, "/body_control")
+        self._body_states = self._talk(self._pos_cmd, "/body_information")
         self._body = LiftBody(world.robot.body[0], float(world.body_positions[0]))
 
     def drive(self, now_ns: int) -> None:
@@ -277,12 +278,12 @@ class Lift2Port(_Topics):
         world = self._world
         positions, velocities = self._split(world.joint_positions), self._split(world.joint_velocities)
         for index, (arm, publisher) in enumerate(zip(self._arms, self._states, strict=True)):
-            message = RobotStatus()  # end_pos stays 0: no source says in which frame it is
+            message = self._status()  # end_pos stays 0: no source says in which frame it is
             message.header.stamp = stamp
             message.joint_pos = [*positions[index].tolist(), arm.motor(float(world.gripper_widths[index]))]
             message.joint_vel = [*velocities[index].tolist(), 0.0]
             publisher.publish(message)
-        self._body_states.publish(PosCmd(height=float(world.body_positions[0])))
+        self._body_states.publish(self._pos_cmd(height=float(world.body_positions[0])))
 
     def refused(self) -> int:
         """See `Port.refused`."""

@@ -3,24 +3,30 @@
     builder = ObservationBuilder.for_robot(spec, profile)
     ready = builder.add_frame("front", stamp_ns, ImageFrame(...), now_ns)      every image message: stores a reference
     builder.add_joint_state(topic, stamp_ns, names, positions, now_ns)         every joint state message
+    builder.add_camera_info("front", CameraInfo(...))                          now and then, where the profile names one
     if ready is not None:
         result = builder.build(ready, now_ns)                                  Observation, or Refusal with its reason
+    else:
+        builder.prepare("front", stamp_ns, frame)                              while the other cameras are awaited
     builder.statuses(now_ns)                                                   at 1 Hz, for /diagnostics
 
-Pixels are touched in `build` alone, so at the model's rate at most and for frames that are used. A caller that is late
-may drop a ready set and build the next one.
+Pixels are touched in `build` and `prepare` alone, so at the model's rate at most and for frames that are used, but for
+those whose set does not come together. A caller that is late may drop a ready set and build the next one.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.errors import ConfigError, F1Error, ObservationError
+from f1_ros.observe.calibration import CameraInfo
 from f1_ros.observe.frames import Frame
 from f1_ros.observe.health import MS, SECOND_NS, HealthLimits, Level, Status
 from f1_ros.observe.history import FrameHistory
@@ -33,7 +39,7 @@ from f1_ros.observe.synchroniser import FrameSet
 
 if TYPE_CHECKING:
     from f1_ros.engine.protocol import PolicySpec
-    from f1_ros.robots.parts import Camera
+    from f1_ros.robots.camera import Camera
     from f1_ros.robots.profile import RobotProfile
 
 
@@ -42,6 +48,15 @@ class Refusal:
     """Why a set of frames gives no observation; the text stays the same as long as the cause does."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What an observation needs of a frame: its picture, that as the model wants it, and for camera 0 the history's."""
+
+    rgb: NDArray[np.uint8]
+    image: NDArray[np.float32]
+    past: NDArray[np.uint8] | None
 
 
 @dataclass
@@ -85,8 +100,11 @@ class ObservationBuilder:
         self._spec = spec
         self._limits = limits or HealthLimits()
         self._first = names[0]
-        self._streams = MatchedStreams(cameras, sources, spec.state_names, step_ns, tolerance_ns, self._limits)
+        self._streams = MatchedStreams(
+            cameras, sources, spec.state_names, step_ns, tolerance_ns, self._limits, spec.camera_geometry
+        )
         self._history: FrameHistory[_Past] = FrameHistory(spec.history_offsets, step_ns)
+        self._prepared: WeakKeyDictionary[Frame, _Prepared] = WeakKeyDictionary()  # it goes when its frame does
         self._counts = {"observations": 0, "refused": 0}
         self._last: Observation | Refusal = Refusal("no set of frames was used yet")
 
@@ -107,6 +125,11 @@ class ObservationBuilder:
     def camera_topics(self) -> dict[str, str]:
         """Topic of each camera, by the camera's name."""
         return self._streams.camera_topics
+
+    @property
+    def camera_info_topics(self) -> dict[str, str]:
+        """Topic of the calibration of each camera that has one, by the camera's name."""
+        return {name: view.camera.camera_info for name, view in self._streams.views.items() if view.camera.camera_info}
 
     @property
     def joint_topics(self) -> tuple[str, ...]:
@@ -136,11 +159,31 @@ class ObservationBuilder:
             self._history.mark(ready.stamp_ns, _Past(ready.frames[0].frame))
         return ready
 
+    def add_camera_info(self, camera: str, info: CameraInfo) -> None:
+        """Take a camera's calibration; see `CameraView.calibrate`."""
+        self._streams.views[camera].calibrate(info)
+
     def add_joint_state(
         self, topic: str, stamp_ns: int, names: Sequence[str], positions: Sequence[float], received_ns: int
     ) -> None:
         """Take a joint state message; see `MatchedStreams.add_joint_state`."""
         self._streams.add_joint_state(topic, stamp_ns, names, positions, received_ns)
+
+    def prepare(self, camera: str, stamp_ns: int, frame: Frame) -> None:
+        """Do ahead what `build` does with a frame that completed no set, if it is likely to be used.
+
+        Cameras do not send at one instant: only the last one's picture is then still to be made when the set is
+        complete.
+
+        Args:
+            camera: the camera's name.
+            stamp_ns: header stamp, ns.
+            frame: the frame, as `add_frame` took it.
+        """
+        if not self._streams.would_use(stamp_ns):
+            return
+        with contextlib.suppress(F1Error):  # if the frame is used, `build` says what is wrong with it
+            self._prepared[frame] = self._prepare(camera, self._streams.picture(camera, frame))
 
     def build(self, frames: FrameSet[Frame], now_ns: int) -> Observation | Refusal:
         """Make the observation of a set that `add_frame` gave.
@@ -180,29 +223,41 @@ class ObservationBuilder:
                 f"Camera {self._first}: its frames do not reach back far enough without a gap for the model's history.",
                 remedy="Wait half a second after the start; if it stays, check the camera's rate.",
             )
-        named = zip(frames.cameras, frames.frames, strict=True)
-        pictures = [self._streams.rgb(name, stamped.frame) for name, stamped in named]
+        parts = [self._usable(name, stamped.frame) for name, stamped in zip(frames.cameras, frames.frames, strict=True)]
         self._streams.refuse_frozen(frames)
-        if not isinstance(history[-1].frame.content, np.ndarray):
-            history[-1].frame.content = self._history_picture(pictures[0])
+        if parts[0].past is not None:
+            history[-1].frame.content = parts[0].past
         return Observation(
             stamp_ns=frames.stamp_ns,
             cameras=frames.cameras,
             camera_stamps_ns=tuple(stamped.stamp_ns for stamped in frames.frames),
-            images=np.stack([camera_tensor(picture, self._spec.image_size) for picture in pictures]),
+            images=np.stack([part.image for part in parts]),
             history=np.stack([self._picture(entry.frame) for entry in history]),
             history_stamps_ns=tuple(entry.stamp_ns for entry in history),
             state_names=tuple(self._spec.state_names),
             state=state,
         )
 
-    def _picture(self, past: _Past) -> NDArray[np.uint8]:
-        if not isinstance(past.content, np.ndarray):
-            past.content = self._history_picture(self._streams.rgb(self._first, past.content))
-        return past.content
+    def _usable(self, camera: str, frame: Frame) -> _Prepared:
+        """A frame that is used, prepared unless it was; its camera's health hears what it shows."""
+        known = self._prepared.get(frame)
+        rgb = self._streams.rgb(camera, frame, None if known is None else known.rgb)
+        if known is None:
+            self._prepared[frame] = known = self._prepare(camera, rgb)
+        return known
 
-    def _history_picture(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return history_frame(rgb, self._spec.history_resize, self._spec.history_size)
+    def _prepare(self, camera: str, rgb: NDArray[np.uint8]) -> _Prepared:
+        spec = self._spec
+        past = history_frame(rgb, spec.history_resize, spec.history_size) if camera == self._first else None
+        return _Prepared(rgb, camera_tensor(rgb, spec.image_size), past)
+
+    def _picture(self, past: _Past) -> NDArray[np.uint8]:
+        """A frame's picture for the history, which then stands in for the frame."""
+        if not isinstance(past.content, np.ndarray):
+            known = self._usable(self._first, past.content)
+            assert known.past is not None
+            past.content = known.past
+        return past.content
 
     def _status(self, now_ns: int) -> Status:
         values: dict[str, float | int | str] = {**self._streams.counts, **self._counts}

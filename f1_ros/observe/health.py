@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import pairwise
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 
 from f1_ros.observe.clock_offset import ClockOffset
 from f1_ros.observe.frames import Frame, same_content
+from f1_ros.observe.geometry import Difference
 from f1_ros.observe.joint_state import JointSource
 from f1_ros.observe.order import Order
 
 if TYPE_CHECKING:
-    from f1_ros.robots.parts import Camera
+    from f1_ros.robots.camera import Camera
 
 SECOND_NS = 1_000_000_000
 MS = 1e-6
@@ -228,18 +230,28 @@ class CameraHealth(StreamHealth):
             self._same = self._same + 1 if self._last is not None and same_content(self._last, frame) else 0
             self._last = frame
 
-    def status(self, now_ns: int, first: CameraHealth | None = None) -> Status:
+    def problems(self, now_ns: int) -> list[Problem]:
+        """Causes of trouble: those of the stream, and that its frames repeat."""
+        found = super().problems(now_ns)
+        if self.frozen and not self.missing(now_ns):
+            text = "frozen: its frames repeat while their stamps move"
+            found.append((Level.ERROR, text, "Restart the camera's driver; in a simulation turn this check off."))
+        return found
+
+    def status(
+        self, now_ns: int, first: CameraHealth | None = None, differs: Sequence[Difference] = (), **about: float | str
+    ) -> Status:
         """State for /diagnostics.
 
         Args:
             now_ns: now on the ROS clock, ns.
             first: camera 0, to which clock and stamps are compared.
+            differs: how its pictures differ from those that the policy was trained on.
+            about: further figures.
         """
         problems = self.problems(now_ns)
-        if self.frozen and not self.missing(now_ns):
-            text = "frozen: its frames repeat while their stamps move"
-            problems.append((Level.ERROR, text, "Restart the camera's driver; in a simulation turn this check off."))
-        values = self.values(now_ns) | {"offset_to_camera_0_ms": round(self.offset_ns * MS, 2)}
+        problems += [(Level.WARN, difference.problem, difference.remedy) for difference in differs]
+        values = self.values(now_ns) | {"offset_to_camera_0_ms": round(self.offset_ns * MS, 2)} | about
         if first is not None and first.clock_ahead_ns is not None and self.clock_ahead_ns is not None:
             values["clock_ahead_of_camera_0_ms"] = round((self.clock_ahead_ns - first.clock_ahead_ns) * MS, 2)
         return _status(self._part, problems, "frames arrive", values)

@@ -53,16 +53,23 @@ class FrameGrid:
         if self._point_ns is None or stamp_ns <= self._last_ns:
             self._point_ns, self._last_ns, self.skipped = float(stamp_ns), stamp_ns, 0
             return True
-        # The next frame will be nearer to the point if the point lies more than half a frame ahead.
-        reach = min(self._step_ns, stamp_ns - self._last_ns) / 2
+        steps = self._steps(self._point_ns, stamp_ns)
         self._last_ns = stamp_ns
-        steps = (stamp_ns - self._point_ns + reach) // self._step_ns
         if steps < 1:
             return False
-        self.skipped = int(steps) - 1
+        self.skipped = steps - 1
         self._point_ns += steps * self._step_ns
         self._point_ns += FOLLOW * (stamp_ns - self._point_ns)
         return True
+
+    def would_accept(self, stamp_ns: int) -> bool:
+        """What `accept` would say now of a frame later than all before it."""
+        return self._point_ns is None or (stamp_ns > self._last_ns and self._steps(self._point_ns, stamp_ns) >= 1)
+
+    def _steps(self, point_ns: float, stamp_ns: int) -> int:
+        # The next frame will be nearer to the point if the point lies more than half a frame ahead.
+        reach = min(self._step_ns, stamp_ns - self._last_ns) / 2
+        return int((stamp_ns - point_ns + reach) // self._step_ns)
 
 
 @dataclass

@@ -157,6 +157,9 @@ def to_rgb(
 def decode_compressed(fmt: str, data: Any, *, topic: str) -> NDArray[np.uint8]:
     """Decode a sensor_msgs/CompressedImage that holds a JPEG or PNG.
 
+    A format that ends in "compressed rgb8" says that the codec took red for blue, as OpenCV's does of RGB pixels: they
+    are swapped back, as ROS's own compressed_image_transport does.
+
     Args:
         fmt: the message's `format`, such as "jpeg", "png" or "rgb8; jpeg compressed bgr8".
         data: the file, a buffer of bytes.
@@ -182,7 +185,8 @@ def decode_compressed(fmt: str, data: Any, *, topic: str) -> NDArray[np.uint8]:
                     f"Topic {topic}: a compressed image ('{fmt}') claims to be {image.width}x{image.height}.",
                     remedy=_CHECK_LINK,
                 )
-            return np.asarray(image.convert("RGB"), np.uint8)
+            picture = np.asarray(image.convert("RGB"), np.uint8)
+            return np.ascontiguousarray(picture[:, :, ::-1]) if "compressed rgb" in fmt else picture
     except _DECODING_ERRORS as error:
         raise ImageError(
             f"Topic {topic}: a compressed image ('{fmt}') is truncated or damaged, or neither JPEG nor PNG.",

@@ -12,9 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from f1_ros.errors import ConfigError
+from f1_ros.observe.lanczos import lanczos_crop
 
 BLACK = -1.0
 """What padding holds: upstream pads with 0 before it scales [0, 1] to [-1, 1]."""
@@ -141,13 +141,12 @@ def _square(rgb: NDArray[np.uint8], resize: int, crop: int, at: tuple[float, flo
             remedy="Give a crop between 1 and the resized side.",
         )
     shorter = min(height, width)
-    if shorter != resize:
-        # torchvision truncates the longer side.
-        rows, columns = int(resize * height / shorter), int(resize * width / shorter)
-        image = Image.fromarray(np.ascontiguousarray(rgb)).resize((columns, rows), Image.Resampling.LANCZOS)
-        rgb, height, width = np.asarray(image, np.uint8), rows, columns
-    top, left = round((height - crop) * at[0]), round((width - crop) * at[1])  # half to even, as torchvision
-    return rgb[top : top + crop, left : left + crop]
+    # torchvision truncates the longer side.
+    rows, columns = int(resize * height / shorter), int(resize * width / shorter)
+    top, left = round((rows - crop) * at[0]), round((columns - crop) * at[1])  # half to even, as torchvision
+    if shorter == resize:
+        return rgb[top : top + crop, left : left + crop]
+    return lanczos_crop(rgb, (rows, columns), (top, left), crop)
 
 
 def _into_planes(picture: NDArray[Any], planes: NDArray[Any]) -> None:

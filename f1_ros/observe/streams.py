@@ -9,7 +9,7 @@ if added.frame_set is not None:                                            one s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from f1_ros.errors import ConfigError, ImageError, ObservationError
 from f1_ros.observe.frames import Frame
+from f1_ros.observe.geometry import CameraGeometry
 from f1_ros.observe.health import MS, CameraHealth, HealthLimits, JointHealth, Status
 from f1_ros.observe.history import FrameGrid
 from f1_ros.observe.joint_state import JointSource, JointStateBuffer
 from f1_ros.observe.synchroniser import Added, FrameSet, FrameSynchroniser
+from f1_ros.observe.view import CameraView
 
 if TYPE_CHECKING:
-    from f1_ros.robots.parts import Camera
+    from f1_ros.robots.camera import Camera
 
 
 class MatchedStreams:
@@ -36,8 +38,10 @@ class MatchedStreams:
         step_ns: time between two sets, ns.
         tolerance_ns: largest distance between the stamps of frames that belong together, ns.
         limits: when a stream counts as ill.
+        trained: what the pictures of a camera were that the policy was trained on, by its name, where that is known.
 
     Attributes:
+        views: what is seen of each camera, by name.
         camera_health: how each camera is, by name.
         joint_health: how each source of joint states is, by topic.
         counts: sets that came together, and those of them that were left out because their step had one already.
@@ -55,6 +59,7 @@ class MatchedStreams:
         step_ns: int,
         tolerance_ns: int,
         limits: HealthLimits,
+        trained: Mapping[str, CameraGeometry] | None = None,
     ) -> None:
         if not 0 <= tolerance_ns < step_ns:
             raise ConfigError(
@@ -63,9 +68,11 @@ class MatchedStreams:
             )
         entries = [channel.name for source in sources for channel in source.channels]
         self._cameras = {camera.name: camera for camera in cameras}
+        self._trained = trained
         self._step_ns, self._tolerance_ns = step_ns, tolerance_ns
         self._joints = {source.topic: JointStateBuffer(source) for source in sources}
         self._columns = [entries.index(name) for name in state_names]
+        self.views = {camera.name: CameraView(camera) for camera in cameras}
         self.camera_health = {camera.name: CameraHealth(camera, limits) for camera in cameras}
         self.joint_health = {source.topic: JointHealth(source, limits) for source in sources}
         self.counts = {"sets": 0, "thinned": 0}
@@ -153,8 +160,25 @@ class MatchedStreams:
         parts = [buffer.at(stamp_ns) for buffer in self._joints.values()]
         return np.concatenate(parts)[self._columns]
 
-    def rgb(self, camera: str, frame: Frame) -> NDArray[np.uint8]:
+    def would_use(self, stamp_ns: int) -> bool:
+        """Whether a set of this stamp, later than all before it, would be given: its step has none yet."""
+        return self._grid.would_accept(stamp_ns)
+
+    def picture(self, camera: str, frame: Frame) -> NDArray[np.uint8]:
+        """The frame as policies see it, (H, W, 3) RGB, whatever it shows; the camera's health does not hear of it.
+
+        Raises:
+            ImageError: as `CameraView.picture`.
+        """
+        return self.views[camera].picture(frame)
+
+    def rgb(self, camera: str, frame: Frame, picture: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """The frame in RGB, (H, W, 3); whether that works is the camera's health.
+
+        Args:
+            camera: the camera.
+            frame: its frame.
+            picture: of `picture`, where it was made ahead.
 
         Raises:
             ImageError: if it cannot be converted, has a size that the camera does not have, is black, or is another
@@ -162,7 +186,8 @@ class MatchedStreams:
         """
         health = self.camera_health[camera]
         try:
-            picture = to_picture(self._cameras[camera], frame)
+            if picture is None:
+                picture = self.picture(camera, frame)
             reason = health.unusable(frame, picture)
             if reason is not None:
                 raise ImageError(
@@ -193,23 +218,19 @@ class MatchedStreams:
     def statuses(self, now_ns: int) -> tuple[Status, ...]:
         """State of every camera and of every source of joint states."""
         first = next(iter(self.camera_health.values()))
-        cameras = [health.status(now_ns, first) for health in self.camera_health.values()]
+        cameras = [self._camera_status(name, now_ns, first) for name in self._cameras]
         joints = [health.status(now_ns) for health in self.joint_health.values()]
         return (*cameras, *joints)
 
-
-def to_picture(camera: Camera, frame: Frame) -> NDArray[np.uint8]:
-    """A camera's frame in RGB, (H, W, 3).
-
-    Raises:
-        ImageError: naming the topic, if it cannot be converted, or has a size that the profile does not name.
-    """
-    picture = frame.to_rgb(camera.topic)
-    height, width = picture.shape[:2]
-    if not camera.accepts(width, height):
-        sizes = ", ".join(f"{w}x{h}" for w, h in camera.sizes)
-        raise ImageError(
-            f"Topic {camera.topic}: frames are {width}x{height}, expected {sizes}.",
-            remedy=f"Set camera '{camera.name}' to that resolution, or the profile to the camera's.",
-        )
-    return picture
+    def _camera_status(self, name: str, now_ns: int, first: CameraHealth) -> Status:
+        view = self.views[name]
+        about: dict[str, float | str] = {}
+        if view.size is not None:
+            about["picture"] = f"{view.size[0]}x{view.size[1]}"
+        if view.fov_deg is not None:
+            about["horizontal_fov_deg"] = round(view.fov_deg, 1)
+        trained = self._trained.get(name) if self._trained is not None else None
+        if self._trained is not None and trained is None:
+            about["geometry"] = "not checked: the policy does not say what its training pictures were"
+        differs = [] if trained is None else view.differences(trained)
+        return self.camera_health[name].status(now_ns, first, differs, **about)

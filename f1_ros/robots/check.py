@@ -10,9 +10,10 @@ import numpy as np
 
 from f1_ros.control.kinematics import Chain
 from f1_ros.control.workspace import ArmWorkspace, Workspace
+from f1_ros.robots.camera import Camera
 from f1_ros.robots.check_topics import topic_problems
 from f1_ros.robots.files import matches
-from f1_ros.robots.parts import Arm, Camera, Gripper, Joint, Kinematics
+from f1_ros.robots.parts import Arm, Gripper, Joint, Kinematics
 from f1_ros.robots.problem import Problem, check_ros_name, repeated
 from f1_ros.robots.profile import RobotProfile
 
@@ -198,6 +199,33 @@ def _camera(camera: Camera, key: str) -> Iterator[Problem]:
             f"{camera.min_rate_hz:g} Hz is not in (0, {camera.rate_hz:g}]",
             "Give a rate below it.",
         )
+    yield from _view(camera, key)
+
+
+def _view(camera: Camera, key: str) -> Iterator[Problem]:
+    """What policies are to see of a camera's pictures."""
+    if camera.camera_info:
+        yield from check_ros_name(f"{key}.camera_info", camera.camera_info)
+    elif camera.rectify:
+        yield Problem(
+            f"{key}.camera_info", "is not given, and pictures are to be rectified", "Name its CameraInfo topic."
+        )
+    if (crop := camera.crop) is None:
+        return
+    if len(camera.sizes) > 1:
+        yield Problem(f"{key}.sizes", "are several, and a crop is in pixels of one", "Give the size that it is set to.")
+    for width, height in camera.sizes:
+        if (
+            min(crop.x, crop.y) < 0
+            or min(crop.width, crop.height) < 1
+            or (crop.x + crop.width > width or crop.y + crop.height > height)
+        ):
+            yield Problem(
+                f"{key}.crop",
+                f"columns {crop.x} to {crop.x + crop.width} and rows {crop.y} to {crop.y + crop.height} are not in a "
+                f"{width}x{height} picture",
+                "Give a box inside it: x and y of its top left corner, width and height, px.",
+            )
 
 
 def _fixed(profile: RobotProfile) -> Iterator[Problem]:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f1_ros.errors import ProfileError
+from f1_ros.robots.camera import Camera
 from f1_ros.robots.conformance import Check, Finding, Mistake
-from f1_ros.robots.parts import Camera
 from f1_ros.robots.profile import JOINT_COMMAND, RobotProfile
 from f1_ros.robots.transport import Transport
 

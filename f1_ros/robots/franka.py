@@ -1,6 +1,6 @@
 """Franka: the hand's own actions, the robot's mode, error recovery, and ros2_control's controllers.
 
-Sources: franka_ros2 (jazzy), libfranka; see docs/robots where there is one, and the profile's comments.
+Sources: franka_ros2 (jazzy), libfranka.
 """
 
 from __future__ import annotations

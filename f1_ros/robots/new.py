@@ -34,7 +34,7 @@ LIMITS = ("lower", "upper", "velocity", "acceleration", "jerk")
 
 @dataclass(frozen=True)
 class Kind:
-    """How an arm is spoken to: types of command and state, and what its driver is called."""
+    """How an arm or a gripper is spoken to: what for, and the types of its commands and its state."""
 
     help: str
     command: str

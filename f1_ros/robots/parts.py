@@ -212,31 +212,6 @@ class Gripper:
 
 
 @dataclass(frozen=True)
-class Camera:
-    """A camera.
-
-    Attributes:
-        name: its name in policies.
-        topic: absolute name of its image topic.
-        type: message type.
-        sizes: (width, height) pairs that are accepted, px.
-        rate_hz: frame rate that it is set to, Hz.
-        min_rate_hz: below this rate it is reported as slow, Hz.
-    """
-
-    name: str
-    topic: str
-    type: Literal["sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"]
-    sizes: tuple[tuple[int, int], ...]
-    rate_hz: float = 30.0
-    min_rate_hz: float = 15.0
-
-    def accepts(self, width: int, height: int) -> bool:
-        """Whether a frame has one of the expected sizes, px."""
-        return (width, height) in self.sizes
-
-
-@dataclass(frozen=True)
 class FixedJoint:
     """A joint that f1_ros does not move: where it must be for policy and cameras to see what they were made for.
 

@@ -19,12 +19,12 @@ from typing import Literal
 from f1_ros.control.limits import JointLimits
 from f1_ros.control.workspace import ArmWorkspace
 from f1_ros.errors import ProfileError
+from f1_ros.robots.camera import Camera
 from f1_ros.robots.parts import (
     JOINT_STATE,
     Arm,
     Arx,
     Body,
-    Camera,
     FixedJoint,
     Franka,
     Gripper,

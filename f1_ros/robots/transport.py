@@ -142,7 +142,7 @@ class Extra:
     Attributes:
         name: of the service that people call.
         requests: what is sent, in order.
-        withhold: why no commands go out from then on until HOLD is asked for.
+        withhold: why no commands go out from then on until HOLD is asked for, in words.
     """
 
     name: str

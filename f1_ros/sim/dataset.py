@@ -123,7 +123,7 @@ def _same_recording(path: Path, settings: dict[str, Any], episodes: int) -> None
 def _describe(world: BeltWorld | TwinWorld) -> Description:
     return Description(
         fps=1_000_000_000 // STEP_NS,
-        robot=world.profile,
+        robot=world.embodiment,
         state_names=world.state_names,
         action_names=world.state_names,
         cameras=dict.fromkeys(world.cameras, (SIZE, SIZE)),

@@ -168,7 +168,7 @@ def measured_latency_ms(settings: EvaluationSettings) -> float:
     The median, because the tail on a shared machine is the machine's, not the policy's; `latencies_ms` tell the rest.
     """
     world = open_world(settings.world)
-    runner = open_runner(world, settings, load_profile(world.profile))
+    runner = open_runner(world, settings, load_profile(world.profile, simulated=True))
     world.reset(evaluation_seed(settings.seed, 0))
     runner.begin(0)
     for _ in range(CALIBRATION_RUNS):
@@ -208,7 +208,7 @@ class _Runs:
         if settings.policy is None:
             self.driver = _ExpertDriver(self.world)
         else:
-            self.driver = open_runner(self.world, settings, load_profile(self.world.profile))
+            self.driver = open_runner(self.world, settings, load_profile(self.world.profile, simulated=True))
 
     def episode(self, episode: int) -> EpisodeResult:
         if self.settings.stream_s is not None:
@@ -358,7 +358,7 @@ def episode_runner(settings: EvaluationSettings) -> Callable[[int], EpisodeResul
     world = open_twin(settings.world)
     if settings.policy is None:
         return TwinEpisodes(world, ExpertDriver(world), [], settings.seed).episode
-    runner = open_runner(world, settings, load_profile(world.profile))
+    runner = open_runner(world, settings, load_profile(world.profile, simulated=True))
     return TwinEpisodes(world, runner, runner.latencies_ms, settings.seed).episode
 
 

@@ -57,8 +57,8 @@ class BeltWorld:
 
     cameras = ("front", "wrist")
     """In the order in which policies see them."""
-    profile = "franka_fr3"
-    """Name of the robot's profile."""
+    profile, embodiment = "franka_fr3", "franka"
+    """Name of the robot's profile, and what policies and datasets call the robot."""
     state_names = (*ARM_JOINTS, "gripper")
 
     def __init__(

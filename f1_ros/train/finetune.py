@@ -28,6 +28,7 @@ from f1_ros.model.checkpoint import load_policy_network, load_visual_tokenizer, 
 from f1_ros.model.config import F1Config
 from f1_ros.model.f1 import F1Model
 from f1_ros.model.language import LanguageTokenizer
+from f1_ros.observe.geometry import CameraGeometry
 from f1_ros.train.batches import Batches, Statistics
 from f1_ros.train.export import write_policy
 from f1_ros.train.finetune_config import TrainConfig, check_absolute, require
@@ -104,7 +105,8 @@ class FineTuneRun:
         network = trainer.run(previous=previous)
         policy = self.folder / "policy"
         if trainer.accelerator.is_main_process:
-            write_policy(policy, network, self.file, self.statistics[0], language)
+            file = trained_on(self.file, self.datasets[0])
+            write_policy(policy, network, file, self.statistics[0], language)
         return policy
 
     @property
@@ -135,6 +137,26 @@ def policy_file(config: TrainConfig) -> PolicyFile:
     if config.data.statistics == "dataset":
         check_absolute(file)
     return file
+
+
+def trained_on(file: PolicyFile, config: DatasetConfig) -> PolicyFile:
+    """The policy's file, with the aspect of the pictures that it was trained on: cameras are checked against it.
+
+    A dataset does not tell the field of view: what the file gives is kept where the aspect is that of its pictures.
+    """
+    dataset = LeRobotDataset(config.path)
+    geometry = dict(file.spec.camera_geometry)
+    for name in file.spec.cameras:
+        key = f"observation.images.{name}"
+        key = config.cameras.get(key, key)
+        if key not in dataset.cameras:
+            continue
+        height, width = dataset.feature(key).size
+        aspect = width / height
+        known = geometry.get(name)
+        fov_deg = known.horizontal_fov_deg if known is not None and known.has_aspect(aspect) else None
+        geometry[name] = CameraGeometry(round(aspect, 4), fov_deg)
+    return dataclasses.replace(file, spec=dataclasses.replace(file.spec, camera_geometry=geometry))
 
 
 def network_config(config: TrainConfig, file: PolicyFile) -> F1Config:

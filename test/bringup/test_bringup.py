@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f1_ros.bringup import BRINGUPS, DEVICES, EXPERT, FrankaOptions, franka
+from f1_ros.bringup import BRINGUPS, arx_lift2, franka, genie1
+from f1_ros.bringup_options import DEVICES, EXPERT, ArxLift2Options, FrankaOptions, Genie1Options, RobotOptions
 from f1_ros.cli.main import build_parser
-from f1_ros.errors import BringUpError
+from f1_ros.errors import BringUpError, F1Error
 from f1_ros.processes import BringUp, OnExit, ProcessSpec, environment
+from f1_ros.robots.profile import load_profile
 
 REPO = Path(__file__).resolve().parents[2]
-LAUNCH_FILE = REPO / "launch" / "franka.launch.py"
+LAUNCH_FILES = {path.name.partition(".")[0]: path for path in (REPO / "launch").glob("*.launch.py")}
 
 
 def executables(bringup: BringUp) -> list[str]:
@@ -55,6 +57,22 @@ def test_what_runs_the_policy_is_told_by_name_or_by_a_path_that_holds_everywhere
         for shared in (False, True):
             system = franka(FrankaOptions(sim=True, engine=engine, one_process=shared))
             assert parameters(system, "perception_node" if shared else "policy_node")["engine"] == told
+
+
+def test_a_simulated_twin_speaks_what_its_robots_profile_says(tmp_path: Path) -> None:
+    genie = genie1(Genie1Options(sim=True, policy=str(tmp_path), seed=4))
+    assert executables(genie) == ["twin_node", "action_node", "observation_node", "policy_node"]
+    told = parameters(genie, "twin_node")
+    assert (told["config"], told["variant"], told["seed"]) == ("genie1", "robot", 4)
+    ends = load_profile("genie1", simulated=True).grippers[0].state
+    assert (told["gripper_closed"], told["gripper_open"]) == (ends.closed, ends.open)
+    for profile, variant in (("arx_lift2_x5", "x5"), ("arx_lift2_acone", "ac_one")):
+        lift = arx_lift2(ArxLift2Options(sim=True, profile=profile))
+        assert executables(lift) == ["twin_node", "action_node"]
+        assert (parameters(lift, "twin_node")["config"], parameters(lift, "twin_node")["variant"]) == (
+            "arx_lift2", variant,
+        )  # fmt: skip
+        assert parameters(lift, "action_node")["profile"] == profile
 
 
 def test_the_simulation_runs_the_shipped_policy_unless_told_otherwise() -> None:
@@ -117,7 +135,7 @@ def test_every_executable_is_a_module_and_a_console_script() -> None:
         franka(FrankaOptions(sim=True, policy=str(REPO), teleop=EXPERT, one_process=one, record="x"))
         for one in (False, True)
     )
-    for process in (*apart.processes, *together.processes):
+    for process in (*apart.processes, *together.processes, *genie1(Genie1Options(sim=True)).processes):
         assert importlib.util.find_spec(f"f1_ros.nodes.{process.executable}") is not None
         assert f'"{process.executable} = f1_ros.nodes.{process.executable}:main"' in scripts
 
@@ -132,7 +150,8 @@ def test_every_executable_is_a_module_and_a_console_script() -> None:
         ({"speed": "1"}, "Unknown argument speed"),
         ({"policy": "/no/such/folder"}, "policy '/no/such/folder' is not a folder"),
         ({"teleop": "true"}, "teleop is 'true'"),
-        ({"teleop": "expert"}, "teleop expert and view need the simulation"),
+        ({"teleop": "expert"}, "teleop expert needs the simulation"),
+        ({"view": "true"}, "view needs the simulation"),
         ({"mode": "policy"}, "mode is 'policy' but no policy is given"),
         ({"mode": "fault"}, "mode is 'fault'"),
         ({"belt_speed": "3", "sim": "1"}, "belt_speed is 3.0 m/s"),
@@ -145,17 +164,21 @@ def test_a_wrong_argument_is_named(values: dict[str, str], named: str) -> None:
     assert caught.value.remedy
 
 
-@given(st.dictionaries(st.sampled_from([a.name for a in FrankaOptions.arguments()]), st.text(max_size=12)))
-def test_any_text_is_read_or_refused_with_a_remedy(values: dict[str, str]) -> None:
+@pytest.mark.parametrize("robot", BRINGUPS)
+@given(data=st.data())
+def test_any_text_is_read_or_refused_with_a_remedy(robot: str, data: st.DataObject) -> None:
+    names = [argument.name for argument in BRINGUPS[robot].arguments]
+    values = data.draw(st.dictionaries(st.sampled_from(names), st.text(max_size=12)))
     try:
-        names = executables(BRINGUPS["franka"].build(values))
-    except BringUpError as error:
-        names = ["action_node"] if error.remedy else []
-    assert "action_node" in names
+        started = executables(BRINGUPS[robot].build(values))
+    except F1Error as error:
+        started = ["action_node"] if error.remedy else []
+    assert "action_node" in started
 
 
-def test_defaults_as_text_read_back_as_the_defaults() -> None:
-    assert FrankaOptions.parse({a.name: a.default for a in FrankaOptions.arguments()}) == FrankaOptions()
+@pytest.mark.parametrize("options", [FrankaOptions, Genie1Options, ArxLift2Options])
+def test_defaults_as_text_read_back_as_the_defaults(options: type[RobotOptions]) -> None:
+    assert options.parse({a.name: a.default for a in options.arguments()}) == options()
 
 
 def test_the_command_line_takes_every_argument() -> None:
@@ -172,37 +195,43 @@ def test_two_processes_cannot_share_a_name() -> None:
         BringUp("twice", (one, one))
 
 
-def test_the_launch_file_says_nothing_that_the_description_does_not() -> None:
-    tree = ast.parse(LAUNCH_FILE.read_text())
-    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    texts.discard(ast.get_docstring(tree, clean=False))
-    # The package, where output goes, how long an end may take, and which bring-up: no node, parameter or topic.
-    assert texts == {"franka", "f1_ros", "screen", "1.5", "1.0"}
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-    assert [call.func.id for call in calls].count("Node") == 1  # type: ignore[attr-defined]
+def test_the_launch_files_say_nothing_that_the_description_does_not() -> None:
+    assert set(LAUNCH_FILES) == set(BRINGUPS)
+    for robot, path in LAUNCH_FILES.items():
+        tree = ast.parse(path.read_text())
+        texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+        assert texts == {ast.get_docstring(tree, clean=False), robot}
+    module = ast.parse((REPO / "f1_ros" / "launching.py").read_text())
+    calls = [
+        node.func.id for node in ast.walk(module) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
+    assert calls.count("Node") == 1  # and that one is of whatever process the description has
 
 
-def test_launch_starts_the_same_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("robot", BRINGUPS)
+def test_launch_starts_the_same_processes(robot: str) -> None:
     # `launch.actions`, since this repository's own launch/ folder can be imported as `launch`.
     pytest.importorskip("launch.actions")
     pytest.importorskip("launch_ros.actions")
     from launch import LaunchContext
-    from launch.actions import DeclareLaunchArgument
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
-    loaded = importlib.util.spec_from_file_location("franka_launch", LAUNCH_FILE)
+    loaded = importlib.util.spec_from_file_location(f"{robot}_launch", LAUNCH_FILES[robot])
     assert loaded is not None
     assert loaded.loader is not None
     module = importlib.util.module_from_spec(loaded)
     loaded.loader.exec_module(module)
     description = module.generate_launch_description()
     declared = [entity.name for entity in description.entities if isinstance(entity, DeclareLaunchArgument)]
-    assert declared == [argument.name for argument in FrankaOptions.arguments()]
+    arguments = BRINGUPS[robot].arguments
+    assert declared == [argument.name for argument in arguments]
     context = LaunchContext()
-    for argument in FrankaOptions.arguments():
+    for argument in arguments:
         context.launch_configurations[argument.name] = argument.default
     context.launch_configurations.update(sim="true", policy="none")
-    nodes = module.nodes(context)
-    assert [node.node_executable for node in nodes] == ["sim_node", "action_node"]
+    (starts,) = [entity for entity in description.entities if isinstance(entity, OpaqueFunction)]
+    nodes = [node.node_executable for node in starts.execute(context) or []]
+    assert nodes == executables(BRINGUPS[robot].build({"sim": "true", "policy": "none"}))
 
 
 def test_pictures_have_room_in_shared_memory_unless_the_user_chose_himself(monkeypatch: pytest.MonkeyPatch) -> None:

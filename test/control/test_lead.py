@@ -54,6 +54,20 @@ def test_a_joint_that_is_stopped_dead_has_its_command_brake_at_once() -> None:
     assert ahead[-1] == pytest.approx(LEAD, abs=1e-6)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_command_that_turns_round_waits_for_a_joint_that_still_goes_the_other_way(sign) -> None:
+    """Where the joint will stop counts: the command could be stopped where it is, the joint cannot."""
+    slow = LIMITS.scaled(velocity=0.4, acceleration=0.2)
+    one, q, rate, apart = Limiter(slow, DT, LEAD), -0.15 * sign, -1.0 * sign, []
+    one.reset([0.0])
+    for _ in range(200):
+        apart.append(abs(one.step([2.0 * sign], [0.0], ([q], [rate])).position[0] - q))
+        before, rate = rate, min(rate * sign + slow.acceleration[0] * DT, 0.0) * sign
+        q += 0.5 * (before + rate) * DT
+    assert max(apart) <= LEAD + 1e-3
+    assert apart[-1] == pytest.approx(LEAD, abs=1e-3)
+
+
 def test_a_joint_that_is_pushed_away_takes_its_command_along() -> None:
     one = limiter()
     for k in range(100):

@@ -29,9 +29,14 @@ from live_rig import (
 
 from f1_ros.control.arbiter import Mode
 from f1_ros.data.live.messages import ControlSample
+from f1_ros.data.live.recorder import LiveRecorder
 from f1_ros.data.live.settings import RecorderSettings
 from f1_ros.engine.policy import load_spec
-from f1_ros.errors import ConfigError, DataError
+from f1_ros.errors import ConfigError, DataError, ImageError
+from f1_ros.observe.calibration import CameraInfo
+from f1_ros.observe.frames import ImageFrame
+from f1_ros.observe.health import HealthLimits
+from f1_ros.robots.camera import Crop
 
 
 def test_a_frame_has_the_pictures_and_state_of_its_stamp_and_the_command_for_the_end_of_its_step(rig: Rig) -> None:
@@ -84,6 +89,38 @@ def test_a_correction_is_marked_from_its_first_frame_on_also_where_no_status_saw
     assert corrected.sum() == 8
     assert dataset.numbers(0, "f1.intervention").tolist() == corrected.astype(int).tolist()
     assert dataset.numbers(0, "f1.mode").tolist() == [Mode.CORRECTION if c else Mode.POLICY for c in corrected]
+
+
+def test_pictures_are_recorded_rectified_and_cropped_as_the_policy_sees_them(tmp_path: Path) -> None:
+    front, wrist = PROFILE.cameras
+    front = dataclasses.replace(front, sizes=((96, 96),), crop=Crop(8, 4, 64, 48))
+    wrist = dataclasses.replace(wrist, camera_info="/camera/wrist/camera_info", rectify=True)
+    profile = dataclasses.replace(PROFILE, cameras=(front, wrist))
+    rig = Rig(tmp_path / "set")
+    asked = RecorderSettings.for_robot(profile, None, tmp_path / "set", pictures="image")
+    rig.recorder = LiveRecorder(profile, asked, HealthLimits())
+    y, x = np.mgrid[0:96, 0:96]
+    scene = np.stack([2 * x, 2 * y, np.full_like(x, 7)], axis=2).astype(np.uint8)
+    messages = [
+        (
+            stream,
+            stamp,
+            dataclasses.replace(sent, frame=ImageFrame.from_rgb(scene)) if stream in "front wrist" else sent,
+        )
+        for stream, stamp, sent in tape()
+    ]
+    with pytest.raises(ImageError, match="/camera/wrist/camera_info: nothing has come yet"):
+        rig.begin(messages=messages)
+    k = (60.0, 0.0, 47.5, 0.0, 60.0, 47.5, 0.0, 0.0, 1.0)
+    info = CameraInfo(96, 96, "plumb_bob", (-0.3, 0.0, 0.0, 0.0), k, (0.0,) * 9, (0.0,) * 12)
+    rig.recorder.inputs.matched.views["wrist"].calibrate(info)
+    rig.record(rig.begin(250, [m for m in messages if m[1] >= T0 + 200 * MS]), 1200)
+    dataset = rig.close()
+    seen = dataset.pictures(0, "observation.images.front", [3])[0]
+    np.testing.assert_array_equal(seen, scene[4:52, 8:72])
+    straight = dataset.pictures(0, "observation.images.wrist", [3])[0]
+    # The edge's ray at 0.79 is seen at 0.79 (1 - 0.3 * 0.79^2) = 0.64 of the focal length from the middle.
+    assert straight[48, 0, 0] == pytest.approx(2 * (47.5 - 0.64 * 60), abs=2)
 
 
 def test_a_policys_cameras_rate_and_words_are_recorded() -> None:

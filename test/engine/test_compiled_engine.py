@@ -207,12 +207,20 @@ def test_a_place_that_cannot_be_written_is_refused(policy_dir: Path, tmp_path: P
 
 @pytest.mark.usefixtures("quick")
 def test_an_engine_is_replaced_by_the_command_that_its_refusal_names(policy_dir: Path, copied: Path) -> None:
+    (copied.parent / "mine.yaml").write_text("backend: onnxruntime\nflow_steps: 1\n")
+    mine = str(copied.parent / "mine.yaml")
+    assert main(["engine", "build", "--policy", str(policy_dir), "--engine", mine, "--out", str(copied)]) == 0
     truncate(copied / "flow.onnx")
     with pytest.raises(EngineError, match=r"flow\.onnx") as raised:
         open_engine(policy_dir, str(copied))
-    words = raised.value.remedy.removeprefix("Build it anew: f1-ros ").removesuffix(".").split()
-    assert main(["onnxruntime" if word == "CONFIG" else word for word in words]) == 0
-    load_manifest(copied, "")
+    command = raised.value.remedy.removeprefix("Build it anew: f1-ros ").removesuffix(".").split()
+    assert main(command) == 0
+    assert load_manifest(copied, "").config.flow_steps == 1
+    (copied / "manifest.json").unlink()  # what it was made from is then not known
+    with pytest.raises(EngineError, match=r"manifest\.json is missing") as raised:
+        open_engine(policy_dir, str(copied))
+    assert "--engine" not in raised.value.remedy
+    (copied.parent / "mine.yaml").unlink()
     assert [path.name for path in copied.parent.iterdir()] == ["engine"]
 
 

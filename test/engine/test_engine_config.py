@@ -66,6 +66,28 @@ def test_an_engine_without_anything_to_build_says_so(
     assert not out.exists()
 
 
+def test_an_engine_predicts_as_many_scales_as_its_configuration_says(
+    policy_dir: Path, observation, tmp_path: Path
+) -> None:
+    from f1_ros.engine import open_engine
+
+    all_of_them = open_engine(policy_dir).infer(observation, "pick", seed=1)
+    assert all_of_them.foresight is not None
+    sizes = all_of_them.foresight.scale_sizes
+    for scales in (1, len(sizes)):
+        (tmp_path / "engine.yaml").write_text(f"foresight_scales: {scales}\n")
+        engine = open_engine(policy_dir, str(tmp_path / "engine.yaml"))
+        found = engine.infer(observation, "pick", seed=1)
+        assert found.foresight is not None
+        assert found.foresight.scale_sizes == sizes[:scales]
+        assert found.foresight.codes.tolist() == all_of_them.foresight.codes[: len(found.foresight.codes)].tolist()
+        assert engine.decode_foresight(found.foresight).shape == (16, 16, 3)
+        assert (found.actions == all_of_them.actions).all() == (scales == len(sizes))
+    (tmp_path / "engine.yaml").write_text(f"foresight_scales: {len(sizes) + 1}\n")
+    with pytest.raises(ConfigError, match="scales of foresight"):
+        open_engine(policy_dir, str(tmp_path / "engine.yaml"))
+
+
 def test_an_engine_takes_the_flow_steps_of_its_configuration(policy_dir: Path, observation, tmp_path: Path) -> None:
     from f1_ros.engine import open_engine
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from f1_ros.cli.engine import prepare
 from f1_ros.cli.main import main
 from f1_ros.engine import gate_record, open_engine, opening
 from f1_ros.engine.bounds import BOUNDS, action_bounds, loosest
@@ -220,6 +221,40 @@ def test_an_engine_that_is_built_on_first_use_is_checked_at_once_if_the_policy_b
     engine = opening.open_policy_engine(policy, "onnxruntime", 0, "own", said.append)
     assert "not checked" in engine.info.objection
     assert "It cannot be checked" in said[-1]
+
+
+def test_auto_is_the_compiled_engine_only_where_that_has_passed_its_check(
+    policy_dir: Path, compiled_dir: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def built(policy: Path, config: EngineConfig, out: Path, **others: object) -> EngineManifest:
+        if fails:
+            raise EngineError("No package.", remedy="Install it.")
+        shutil.copytree(compiled_dir, out)
+        (out / RECORD_FILE).unlink(missing_ok=True)
+        return load_manifest(out, "")
+
+    fails = True
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(opening, "build_engine", built)
+    said: list[str] = []
+    assert opening.open_policy_engine(policy_dir, "auto", 0, "own", said.append).info.backend == "torch"
+    assert f"has no {CHECK_FILE}" in said[-1]
+
+    policy = Path(shutil.copytree(policy_dir, tmp_path / "policy"))
+    shutil.copy(data, policy / CHECK_FILE)
+    assert opening.open_policy_engine(policy, "auto", 0, "own", said.append).info.backend == "torch"
+    assert "No package" in said[-1]
+
+    fails = False
+    assert opening.open_policy_engine(policy, "auto", 0, "own", said.append).info.backend == "onnxruntime"
+    folder = Path(prepare(policy, "auto"))
+    assert load_manifest(folder, "").config.backend == "onnxruntime"
+
+    record = json.loads((folder / RECORD_FILE).read_text())
+    (folder / RECORD_FILE).write_text(json.dumps(record | {"passed": False, "failed": ["flow"]}))
+    assert opening.open_policy_engine(policy, "auto", 0, "own", said.append).info.backend == "torch"
+    assert "did not pass its check: flow" in said[-1]
+    assert prepare(policy, "auto") == "torch"
 
 
 def test_a_gpu_is_told_by_name_and_driver_and_one_that_cannot_be_told_is_no_device(

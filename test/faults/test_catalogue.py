@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from f1_ros.bringup import FrankaOptions, franka
+from f1_ros.bringup import franka
+from f1_ros.bringup_options import FrankaOptions
 from f1_ros.cli.main import main
 from f1_ros.errors import ConfigError
 from f1_ros.faults.alterations import ALTERATIONS, links, parse

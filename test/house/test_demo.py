@@ -148,5 +148,5 @@ def test_the_system_is_the_simulated_franka_with_a_teleoperator(tmp_path: Path) 
     assert set(names) == {"sim_node", "action_node", "observation_node", "policy_node", "expert_node"}
     assert names["action_node"].parameters["initial_mode"] == "hold"
     assert names["policy_node"].parameters["foresight_image_rate"] == 5.0
-    assert names["policy_node"].parameters["engine"] == "onnxruntime"
+    assert names["policy_node"].parameters["engine"] == "auto"
     assert (names["sim_node"].parameters["belt_speed"], names["sim_node"].parameters["view"]) == (-0.2, False)

@@ -9,6 +9,7 @@ from pathlib import Path
 import f1_ros
 
 PACKAGE = Path(f1_ros.__file__).parent
+FOR_LAUNCH_ALONE = "f1_ros.launching"  # no wheel has `launch`; files in launch/ import it, and nothing else does
 BLOCKED_ALWAYS = (
     "tensorrt", "tensorrt_rtx", "tensorrt_llm", "torch_tensorrt", "onnx", "onnx_ir", "onnxruntime", "onnxscript",
 )  # fmt: skip
@@ -40,7 +41,7 @@ def modules(*, nodes: bool) -> list[str]:
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         if parts[-1] != "__main__" and ("nodes" in parts) == nodes:
             names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
-    return names
+    return [name for name in names if name != FOR_LAUNCH_ALONE]
 
 
 def import_all(blocked: tuple[str, ...], names: list[str]) -> None:
@@ -70,6 +71,12 @@ def test_only_nodes_and_what_starts_them_name_rclpy() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             found += [f"{path.relative_to(PACKAGE)}: {n}" for n in names if n.partition(".")[0] == "rclpy"]
     assert found == []
+
+
+def test_nothing_but_launch_files_imports_what_needs_launch() -> None:
+    assert not [
+        path for path in PACKAGE.rglob("*.py") if re.search(r"import.*\blaunching\b|launching import", path.read_text())
+    ]
 
 
 def third_party_imports() -> set[str]:

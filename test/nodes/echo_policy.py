@@ -46,7 +46,11 @@ class EchoEngine:
         if folder.name == "missing":
             raise CheckpointError(f"{folder}: model.safetensors is missing.", remedy="Take the checkpoint anew.")
         self.spec = replace(SPEC, trained_prefix_steps=0) if folder.name == "untrained" else SPEC
-        self.info = EngineInfo(engine, guides=engine == "torch")
+        self.info = EngineInfo(engine, guides=engine in ("auto", "torch"))
+        if engine == "to be built":
+            for stage in range(6):
+                say(f"Building: {stage} of 6 stages.")
+                time.sleep(1.1)
         if engine == "unchecked":
             self.info = replace(self.info, directory="/engine", objection="it was not checked against PyTorch")
         self._warm = False

@@ -25,6 +25,12 @@ class OddNode(ManagedNode):
             raise ConfigError("The file is wrong.", remedy="Correct it.")
         if self.behaviour == "bug":
             raise KeyError("nobody expected this")
+        if self.behaviour == "stand still":
+            time.sleep(3600)
+        if self.behaviour == "take its time":
+            for _ in range(4):
+                time.sleep(0.5)
+                self.has_progressed()
 
     def activate(self) -> None:
         self.create_timer(0.1, self.tick)

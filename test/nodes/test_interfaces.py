@@ -16,7 +16,7 @@ from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 
-from f1_ros.bringup import FrankaOptions
+from f1_ros.bringup_options import FrankaOptions
 from f1_ros.engine.policy import PolicyFile, save_policy_file
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.nodes.qos import SENSOR
@@ -31,7 +31,7 @@ KINDS = {
     )
 }  # fmt: skip
 STANDARD_TOPICS = {"/rosout", "/parameter_events", "/diagnostics", "/clock"}
-STANDARD_PARAMETERS = {"autostart", "use_sim_time", "start_type_description_service"}
+STANDARD_PARAMETERS = {"autostart", "start_within", "use_sim_time", "start_type_description_service"}
 
 
 NAMES = load_profile("franka_fr3").action_names

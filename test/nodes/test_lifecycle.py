@@ -29,8 +29,9 @@ def test_a_signal_takes_the_node_down_through_its_life_cycle(ros, number: int) -
     ("parameters", "status", "says"),
     [
         ({"behaviour": "refuse"}, 2, "The file is wrong. Remedy: Correct it."),
-        ({"behaviour": "bug"}, 2, "nobody expected this"),
+        ({"behaviour": "bug"}, 1, "nobody expected this"),
         ({"behaviour": "crash"}, 1, "in a callback"),
+        ({"behaviour": "stand still", "start_within": 1.0}, 1, "in configure"),
         ({"rate": 0.0}, 2, "Give 'rate' a float within 0.1 .. 10.0 (A rate, Hz.)."),
         ({"rate": "fast"}, 2, "Give 'rate' a float within 0.1 .. 10.0 (A rate, Hz.)."),
     ],
@@ -40,6 +41,12 @@ def test_a_node_that_cannot_run_ends_its_process_and_says_why(ros, parameters: d
     ros.until(lambda: process.poll() is not None, "the process ends")
     assert process.returncode == status
     assert says in ros.log(process)
+
+
+def test_a_node_that_progresses_may_take_longer_than_one_that_stands_still(ros) -> None:
+    process = ros.start(ODD, behaviour="take its time", start_within=1.0)
+    ros.until(lambda: "active" in ros.log(process), "active")
+    assert ros.stop(process) == 0
 
 
 def test_a_node_that_hangs_at_its_end_is_ended_hard(ros) -> None:

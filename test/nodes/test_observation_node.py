@@ -11,7 +11,7 @@ import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from f1_msgs.msg import Observation
-from sensor_msgs.msg import CompressedImage, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from f1_ros.engine.policy import PolicyFile, save_policy_file
 from f1_ros.engine.protocol import PolicySpec
@@ -231,6 +231,36 @@ def test_compressed_frames_come_as_the_profile_says(ros, tmp_path: Path) -> None
     ros.until(lambda: arms.observations, "an observation", meanwhile=lambda: arms.step(wrist=jpeg))
     pixel = observation_from_msg(arms.observations[0]).images[1, :, 16, 16]
     np.testing.assert_allclose(pixel, np.array([200, 100, 10]) / 127.5 - 1, atol=0.03)
+
+
+def test_a_camera_is_rectified_and_cropped_by_the_calibration_that_comes(ros, tmp_path: Path) -> None:
+    profile, topic = yaml.safe_load(PROFILE.read_text()), "/camera/front/color/camera_info"
+    crop = {"x": 48, "y": 24, "width": 40, "height": 40}
+    profile["cameras"][0] |= {"sizes": [[96, 96]], "camera_info": topic, "rectify": True, "crop": crop}
+    path = tmp_path / "rectified.yaml"
+    path.write_text(yaml.safe_dump(profile))
+    calibration = ros.node.create_publisher(CameraInfo, topic, SENSOR)
+    arms = Robot(ros, tmp_path, profile=str(path)).ready()
+
+    def halves(stamp_ns: int) -> Image:
+        picture = np.full((96, 96, 3), (next(arms.count) % 8, 100, 20), np.uint8)
+        picture[:, :48, 1:] = (200, 255)
+        return image_to_msg(picture, stamp_ns, "camera")
+
+    step = lambda: arms.step(front=halves)  # noqa: E731
+    ros.until(lambda: arms.said("camera front", f"{topic}: nothing has come yet"), "what is missing is named", step)
+    arms.none_come(front=halves)
+    k = [60.0, 0.0, 47.5, 0.0, 60.0, 47.5, 0.0, 0.0, 1.0]
+    info = CameraInfo(width=96, height=96, distortion_model="plumb_bob", d=[-0.3, 0.0, 0.0, 0.0, 0.0], k=k)
+
+    def informed() -> None:
+        calibration.publish(info)
+        step()
+
+    ros.until(lambda: arms.observations, "an observation", meanwhile=informed)
+    right = observation_from_msg(arms.observations[0]).images[0]
+    np.testing.assert_allclose(right[1, :, 2:], 100 / 127.5 - 1, atol=0.01)
+    np.testing.assert_allclose(right[2, :, 2:], 20 / 127.5 - 1, atol=0.01)
 
 
 def test_a_policy_of_another_robot_is_refused_at_the_start(ros, tmp_path: Path) -> None:

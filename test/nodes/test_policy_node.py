@@ -89,7 +89,7 @@ def test_a_chunk_says_what_it_was_computed_from_and_when_its_steps_are_due(ros) 
     ros.until(lambda: bench.said("Chunks go out"), "the inference on /diagnostics")
     values = {pair.key: pair.value for pair in bench.said("Chunks go out")[-1].values}
     assert {"flow [ms]", "total [ms]", "model latency p50 [ms]", "age of chunk [ms]"} <= values.keys()
-    assert values["engine"] == "torch fp32"
+    assert values["engine"] == "auto fp32"
     assert ros.stop(bench.process) == 0
 
 
@@ -244,6 +244,18 @@ def test_an_engine_without_a_passing_check_is_refused_with_the_command_that_make
     assert "may not drive a robot: it was not checked against PyTorch" in log
     assert "f1-ros engine check /engine --policy" in log
     assert "Traceback" not in log
+
+
+def test_an_engine_that_is_built_on_first_use_says_so_on_diagnostics_and_in_the_log_until_it_runs(ros) -> None:
+    bench = Bench(ros, engine="to be built")
+    ros.until(lambda: bench.said("No chunks yet. Building: "), "the building on /diagnostics")
+    status = bench.said("No chunks yet")[-1]
+    assert (status.name, status.level) == ("policy_node: engine", DiagnosticStatus.WARN)
+    ros.until(lambda: bench.said("to be built fp32"), "the engine on /diagnostics")
+    assert bench.said("to be built fp32")[-1].level == DiagnosticStatus.OK
+    assert bench.said("to be built fp32")[-1].hardware_id == "toy"
+    assert "No chunks yet. Building: 0 of 6 stages." in ros.log(bench.process)
+    bench.ready().answer()
 
 
 def test_an_unchecked_engine_that_is_allowed_is_named_on_diagnostics(ros) -> None:

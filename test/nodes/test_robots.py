@@ -21,6 +21,7 @@ from f1_ros.cli.main import main
 from f1_ros.nodes.conversions import to_ns
 from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.qos import COMMAND
+from f1_ros.robots.files import profile_path
 from f1_ros.robots.profile import load_profile
 
 
@@ -162,6 +163,8 @@ def test_a_reflex_is_a_fault_that_is_named_and_left_after_a_recovery_by_request_
     ros.start("action_node", profile="franka_fr3", use_sim_time=True)
     commands = robot.come_up("/target_joint")
     assert robot.call("recover").success, "harmless while nothing is wrong"
+    assert "has been recovered" in robot.ask(SetMode.Request.POLICY).message
+    assert robot.ask(SetMode.Request.HOLD).success
     recovery.mode = 4
     ros.until(lambda: robot.status.mode == ControlStatus.FAULT, "a reflex is a fault")
     assert robot.status.reason.endswith("stopped by a reflex.")
@@ -221,3 +224,43 @@ def test_a_robot_of_one_yaml_made_by_questions_is_run_through_trajectories(ros: 
     assert np.abs(np.diff(velocities, axis=0)).max() <= 2.0 * 0.05 + 1e-9
     assert list(velocities[-1]) == [0.0, 0.0]
     assert [to_ns(point.time_from_start) for point in longest.points[:2]] == [50_000_000, 100_000_000]
+
+
+def test_hardware_and_controller_are_switched_by_request_in_that_order_and_a_refusal_is_told(
+    ros: Any, tmp_path: Path
+) -> None:
+    settings = yaml.safe_load(profile_path("franka_fr3").read_text())
+    settings["franka"] |= {
+        "manager": "/controller_manager", "hardware": "FrankaHardwareInterface",
+        "controller": "joint_impedance_controller", "instead_of": ["gravity_compensation"],
+    }  # fmt: skip
+    path = tmp_path / "franka.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    robot = StandInRobot(ros, load_profile(path))
+    asked: list[Any] = []
+    works = [True]
+
+    def serve(kind: str, name: str) -> None:
+        def answer(request: Any, response: Any) -> Any:
+            asked.append(request)
+            response.ok = works[0]
+            return response
+
+        ros.node.create_service(interface(f"controller_manager_msgs/srv/{kind}"), f"/controller_manager/{name}", answer)
+
+    serve("SetHardwareComponentState", "set_hardware_component_state")
+    serve("SwitchController", "switch_controller")
+    ros.start("action_node", profile=str(path), use_sim_time=True)
+    robot.come_up("/target_joint")
+    reply = robot.call("enable")
+    assert reply.success, reply.message
+    hardware, controllers = asked
+    assert (hardware.name, hardware.target_state.label) == ("FrankaHardwareInterface", "active")
+    assert controllers.activate_controllers == ["joint_impedance_controller"]
+    assert controllers.deactivate_controllers == ["gravity_compensation"]
+    works[0] = False
+    refused = robot.call("enable")
+    assert not refused.success
+    assert "set_hardware_component_state says that it could not" in refused.message
+    assert len(asked) == 3, "what comes after it is not asked for"
+    assert "nobody serves /action_server/error_recovery" in robot.call("recover").message

@@ -9,6 +9,7 @@ import pytest
 from arm_control.msg import JointControl, PosCmd
 from arx5_arm_msg.msg import RobotStatus
 from diagnostic_msgs.msg import DiagnosticStatus
+from f1_msgs.msg import ControlStatus
 from genie_msgs.msg import EndState
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -106,6 +107,40 @@ def test_ac_one_arms_take_and_give_their_own_messages(ros: Any) -> None:
     message.joint_pos = [*states[-1].joint_pos[:6].tolist(), -3.4]
     commands.publish(message)
     ros.until(lambda: states[-1].joint_pos[6] < -3.2, "the right gripper opens")
+
+
+@pytest.mark.parametrize(
+    ("config", "variant", "profile", "state"),
+    [
+        ("genie1", "robot", "genie1", ("/hal/arm_joint_state", JointState)),
+        ("arx_lift2", "x5", "arx_lift2_x5", ("/joint_information2", RobotStatus)),
+        ("arx_lift2", "ac_one", "arx_lift2_acone", ("/arm_slave_r_status", RobotStatus)),
+    ],
+)
+def test_the_action_node_holds_a_twin_still_and_nothing_of_it_is_refused(
+    ros: Any, config: str, variant: str, profile: str, state: tuple[str, type]
+) -> None:
+    statuses = ros.collect(ControlStatus, "/f1/status", COMMAND)
+    counts = ros.collect(DiagnosticStatus, "/f1_sim/counts", COMMAND)
+    states = ros.collect(state[1], state[0], SENSOR)
+    ros.start("twin_node", config=config, variant=variant, repeat=False, camera_rate=1.0)
+    action = ros.start("action_node", profile=profile, use_sim_time=True)
+
+    def holds() -> bool:
+        status = statuses[-1] if statuses else None
+        return status is not None and len(states) > 5 and status.ticks > 50 and np.isfinite(status.commanded).all()
+
+    ros.until(holds, "the action node holds")
+    start = reading(states[-1])
+    ros.spin(1.5)
+    assert reading(states[-1]) == pytest.approx(start, abs=0.01)
+    assert statuses[-1].mode == ControlStatus.HOLD, statuses[-1].reason
+    assert counted(counts)["refused"] == 0
+    ros.stop(action)
+
+
+def reading(message: Any) -> list[float]:
+    return list(message.position if isinstance(message, JointState) else message.joint_pos)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from f1_msgs.msg import ControlStatus
 from f1_msgs.srv import SetMode
 from sensor_msgs.msg import JointState
 
-from f1_ros.bringup import FrankaOptions, franka
+from f1_ros.bringup import franka
+from f1_ros.bringup_options import FrankaOptions
 from f1_ros.nodes.qos import COMMAND
 from f1_ros.supervisor import Supervisor
 

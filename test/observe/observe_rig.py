@@ -49,6 +49,7 @@ class Rig:
     arm: Callable[[int], list[float] | None] = lambda k: [0.01 * k] * 7
     stamp: Callable[[str, int], int] = lambda stream, k: START + 50 * MS * k
     delay_ns: int = 10 * MS
+    prepare: bool = False
     results: dict[int, Observation | Refusal] = field(default_factory=dict)
     now_ns: int = 0
 
@@ -66,6 +67,8 @@ class Rig:
                 ready = self.builder.add_frame(camera, self.stamp(camera, k), frame, self.now_ns)
                 if ready is not None:
                     self.results[k] = self.builder.build(ready, self.now_ns)
+                elif self.prepare:
+                    self.builder.prepare(camera, self.stamp(camera, k), frame)
 
     def observed(self) -> list[int]:
         return [k for k, result in self.results.items() if isinstance(result, Observation)]

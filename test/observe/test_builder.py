@@ -13,8 +13,8 @@ from observe_rig import ARM, ARM_JOINTS, FINGERS, HAND, MS, PROFILE, SPEC, START
 
 from f1_ros.errors import ConfigError
 from f1_ros.observe.builder import ObservationBuilder, Refusal
-from f1_ros.observe.frames import CompressedFrame, Frame, ImageFrame
-from f1_ros.observe.health import Level
+from f1_ros.observe.frames import CompressedFrame, ImageFrame
+from f1_ros.observe.health import HealthLimits, Level
 from f1_ros.observe.joint_state import joint_sources
 from f1_ros.observe.observation import Observation
 
@@ -46,22 +46,72 @@ def test_the_state_is_taken_at_the_stamp_of_the_frames_not_when_they_arrive() ->
     np.testing.assert_allclose(observation.state[:7], 0.11 - 0.004)
 
 
+class Counted(ImageFrame):
+    """Counts how often frames are converted."""
+
+    calls = 0
+
+    @classmethod
+    def of(cls, plain: ImageFrame) -> Counted:
+        return cls(**{f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)})
+
+    def to_rgb(self, topic: str) -> np.ndarray:
+        Counted.calls += 1
+        return super().to_rgb(topic)
+
+
 def test_history_frames_are_converted_once() -> None:
-    class Counted(ImageFrame):
-        calls = 0
-
-        def to_rgb(self, topic: str) -> np.ndarray:
-            Counted.calls += 1
-            return super().to_rgb(topic)
-
-    def frame(camera: str, k: int) -> Frame:
-        plain = picture(k)
-        return Counted(**{f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)})
-
-    rig = Rig(frame=frame)
+    Counted.calls = 0
+    rig = Rig(frame=lambda camera, k: Counted.of(picture(k)))
     rig.run(range(29))
     # 20 observations of 2 cameras; frames 0 to 8 were no observation's newest and are needed as history once.
     assert Counted.calls == 20 * 2 + 9
+
+
+def test_frames_prepared_ahead_give_the_same_observations_and_are_converted_once() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (14, 2, 480, 640, 3), np.uint8)
+    plain, ahead = (
+        Rig(frame=lambda c, k: Counted.of(ImageFrame.from_rgb(noise[k, int(c != "front")])), prepare=prepare)
+        for prepare in (False, True)
+    )
+    plain.run(range(14))
+    Counted.calls = 0
+    ahead.run(range(14))
+    assert Counted.calls == 14 + 5  # the front camera's each; the wrist's, which complete sets, where they are used
+    assert ahead.observed() == plain.observed() == list(range(9, 14))
+    for k in plain.observed():
+        one, other = plain.results[k], ahead.results[k]
+        assert isinstance(one, Observation)
+        assert isinstance(other, Observation)
+        np.testing.assert_array_equal(one.images, other.images)
+        np.testing.assert_array_equal(one.history, other.history)
+
+
+def test_frames_whose_step_has_a_set_already_are_not_prepared() -> None:
+    Counted.calls = 0
+    rig = Rig(
+        frame=lambda camera, k: Counted.of(picture(k)),
+        stamp=lambda stream, k: START + 25 * MS * k,  # twice as often as the policy wants
+        prepare=True,
+    )
+    rig.run(range(12))
+    assert Counted.calls == 6
+
+
+def test_a_frame_prepared_ahead_that_cannot_be_used_is_refused_and_told_when_it_is_used() -> None:
+    limits = HealthLimits(black_below=16)
+    rig = Rig(
+        builder=ObservationBuilder.for_robot(SPEC, PROFILE, limits),
+        frame=lambda camera, k: picture(0 if camera == "front" and k == 12 else 100),
+        prepare=True,
+    )
+    rig.run(range(13))
+    assert rig.observed() == [9, 10, 11]
+    assert "black" in rig.reason(12)
+    assert "black" in rig.status("camera front").message
+    rig.frame = lambda camera, k: picture(100, width=64) if camera == "front" else picture(100)
+    rig.run(range(13, 14))
+    assert "64x96" in rig.reason(13)
 
 
 @pytest.mark.parametrize("camera", ["front", "wrist"])

@@ -163,6 +163,13 @@ def test_compressed_pictures_come_back_in_rgb(suffix: str, message_format: str, 
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_codec_that_was_given_rgb_has_swapped_red_and_blue_as_compressed_image_transport_says(suffix: str) -> None:
+    file = cv2.imencode(suffix, smooth_picture())[1].tobytes()  # OpenCV takes it for BGR
+    picture = decode_compressed("rgb8; jpeg compressed rgb8", file, topic=TOPIC)
+    assert np.abs(picture.astype(int) - smooth_picture()).max() <= 12
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
 @pytest.mark.parametrize("kept", [0.0, 0.02, 0.5, 0.9])
 def test_truncated_files_are_refused(suffix: str, kept: float) -> None:
     file = cv2.imencode(suffix, smooth_picture())[1].tobytes()

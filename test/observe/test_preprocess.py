@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from f1_ros.errors import ConfigError
 from f1_ros.observe.preprocess import camera_tensor, camera_tensors, history_frame, history_frames
@@ -104,6 +105,42 @@ def test_history_frames_are_lanczos_resized_and_cropped_at_the_centre(
     assert red == [rows_red] * crop
     assert green == [[value] * crop for value in columns_green]
     assert blue == [rows_blue] * crop
+
+
+def through_pillow(frame: np.ndarray, resize: int) -> np.ndarray:
+    """Pillow's Lanczos along rows, then along columns."""
+    height, width = frame.shape[:2]
+    rows, columns = (int(resize * side / min(height, width)) for side in (height, width))
+    image = Image.fromarray(frame).resize((columns, height), Image.Resampling.LANCZOS)
+    return np.asarray(image.resize((columns, rows), Image.Resampling.LANCZOS), np.uint8)
+
+
+@given(st.integers(1, 120), st.integers(1, 120), st.integers(1, 60), st.sampled_from([1, 2, 3, 256]), st.data())
+def test_history_frames_are_pillows_to_the_bit(
+    height: int, width: int, resize: int, levels: int, data: st.DataObject
+) -> None:
+    generator = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    frame = np.uint8(255 // (levels - 1) if levels > 1 else 255) * generator.integers(
+        0, levels, (height, width, 3), np.uint8
+    )
+    expected = through_pillow(frame, resize)
+    crop = data.draw(st.integers(1, resize))
+    at = data.draw(st.tuples(st.floats(0, 1), st.floats(0, 1)))
+    top, left = (round((side - crop) * place) for side, place in zip(expected.shape[:2], at, strict=True))
+    square = expected[top : top + crop, left : left + crop].transpose(2, 0, 1)
+    np.testing.assert_array_equal(history_frame(frame, resize, crop, at=at), square)
+
+
+@pytest.mark.parametrize(("height", "width", "resize"), [(480, 640, 96), (720, 1280, 256), (1400, 1500, 7)])
+def test_frames_of_cameras_are_pillows_to_the_bit(height: int, width: int, resize: int) -> None:
+    generator = np.random.default_rng(height)
+    for frame in (
+        generator.integers(0, 256, (height, width, 3), np.uint8),
+        generator.integers(0, 2, (height, width, 3), np.uint8) * np.uint8(255),
+    ):
+        left = round((int(resize * width / height) - resize) / 2)
+        expected = through_pillow(frame, resize)[:, left : left + resize].transpose(2, 0, 1)
+        np.testing.assert_array_equal(history_frame(frame, resize, resize), expected)
 
 
 def test_a_history_frame_of_the_right_size_is_unchanged() -> None:

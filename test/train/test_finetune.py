@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from f1_ros.cli.main import main
 from f1_ros.config import parse
 from f1_ros.data.embodiment import Columns
 from f1_ros.data.recording import Description
+from f1_ros.data.sources import DatasetConfig
 from f1_ros.data.writer import DatasetWriter
 from f1_ros.engine import open_engine
-from f1_ros.engine.policy import PolicyFile
+from f1_ros.engine.policy import PolicyFile, load_policy_file, load_spec
 from f1_ros.model.names import upstream_name
+from f1_ros.observe.geometry import CameraGeometry
 from f1_ros.train.export import write_policy
-from f1_ros.train.finetune import in_robot_terms
+from f1_ros.train.finetune import in_robot_terms, trained_on
 
 
 @pytest.fixture
@@ -90,6 +93,16 @@ def test_a_configuration_becomes_a_policy_that_runs(place: Path) -> None:
     moved = {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])}
     assert "action_out_proj" in moved
     assert "vae" not in moved
+    pictures = CameraGeometry(1.3333)  # of the dataset
+    assert load_spec(place / "out" / "policy").camera_geometry == {"front": pictures, "wrist": pictures}
+
+
+def test_a_field_of_view_is_kept_where_the_pictures_aspect_is_the_same(place: Path) -> None:
+    given = {"front": CameraGeometry(4 / 3, 69.0), "wrist": CameraGeometry(1.0, 75.0)}
+    file = load_policy_file(place / "start")
+    file = dataclasses.replace(file, spec=dataclasses.replace(file.spec, camera_geometry=given))
+    made = trained_on(file, DatasetConfig(place / "data")).spec.camera_geometry
+    assert made == {"front": CameraGeometry(1.3333, 69.0), "wrist": CameraGeometry(1.3333)}
 
 
 def test_run_command_and_path_alone_are_the_same(place: Path) -> None:

@@ -12,7 +12,7 @@ from f1_ros.observe.health import SECOND_NS, HealthLimits, Status
 from f1_ros.observe.joint_state import joint_sources
 from f1_ros.observe.merge import StampMerge
 from f1_ros.observe.order import Order
-from f1_ros.observe.streams import MatchedStreams, to_picture
+from f1_ros.observe.streams import MatchedStreams
 from f1_ros.observe.synchroniser import FrameSet
 from f1_ros.robots.profile import RobotProfile
 
@@ -139,13 +139,13 @@ class RobotInputs:
         return None
 
     def sizes(self) -> Mapping[str, tuple[int, int]]:
-        """(height, width) of each camera's newest frame, px.
+        """(height, width) of each camera's newest picture, px.
 
         Raises:
-            ImageError: if one cannot be converted, or has a size that the profile does not name.
+            ImageError: as `CameraView.picture`.
             KeyError: before every camera has been heard of.
         """
-        shapes = {name: to_picture(camera, self._newest_frames[name]).shape for name, camera in self.cameras.items()}
+        shapes = {name: self.matched.picture(name, self._newest_frames[name]).shape for name in self.cameras}
         return {name: (shape[0], shape[1]) for name, shape in shapes.items()}
 
     def statuses(self, now_ns: int) -> tuple[Status, ...]:

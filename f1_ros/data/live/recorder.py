@@ -330,7 +330,7 @@ class LiveRecorder:
             raise ConfigError(
                 f"{settings.root} cannot be made ({error}).", remedy="Record into a folder that can be written."
             ) from error
-        return EpisodeWriter(dataset, self.inputs.cameras, settings.queue_frames)
+        return EpisodeWriter(dataset, self.inputs.matched.views, settings.queue_frames)
 
     def _work_off(self, episode: _Episode | None) -> None:
         begin_ns = episode.frames.begin_ns if episode is not None else 0

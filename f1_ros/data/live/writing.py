@@ -16,8 +16,7 @@ from f1_ros.control.arbiter import Mode
 from f1_ros.data.live.frames import LiveFrame
 from f1_ros.data.writer import DatasetWriter
 from f1_ros.errors import F1Error
-from f1_ros.observe.streams import to_picture
-from f1_ros.robots.parts import Camera
+from f1_ros.observe.view import CameraView
 
 COLUMNS: dict[str, Literal["int64", "string"]] = {
     "f1.mode": "int64",
@@ -54,6 +53,19 @@ class Saved:
     ended_early: str = ""
 
 
+def describe(saved: Saved) -> str:
+    """What was saved, in a line for people."""
+    sources = ", ".join(f"{count} {source}" for source, count in sorted(saved.sources.items()))
+    text = f"Episode {saved.episode} is kept: {saved.frames} frames ({sources})."
+    if saved.repeated:
+        text += f" {saved.repeated} frames were missing; the pictures before them stand in."
+    if saved.commands_missing:
+        text += f" {saved.commands_missing} commands were missing; actions are interpolated there."
+    if saved.ended_early:
+        text += f" It ended early: {saved.ended_early}"
+    return text
+
+
 @dataclass(frozen=True)
 class _Save:
     answer: Future[Saved]
@@ -74,13 +86,13 @@ class EpisodeWriter:
 
     Args:
         writer: the dataset; from now on the thread's alone.
-        cameras: the cameras by name.
+        views: what is seen of each camera, by name.
         depth: frames that may wait to be written.
     """
 
-    def __init__(self, writer: DatasetWriter, cameras: Mapping[str, Camera], depth: int) -> None:
+    def __init__(self, writer: DatasetWriter, views: Mapping[str, CameraView], depth: int) -> None:
         self._writer = writer
-        self._cameras = dict(cameras)
+        self._views = dict(views)
         self._depth = depth
         self._queue: queue.SimpleQueue[tuple[LiveFrame, str] | _Save | _Discard | _Close] = queue.SimpleQueue()
         self._failure: F1Error | None = None
@@ -186,7 +198,7 @@ class EpisodeWriter:
         self._writer.add_frame(
             frame.state,
             frame.action,
-            {name: to_picture(self._cameras[name], stamped.frame) for name, stamped in named},
+            {name: self._views[name].picture(stamped.frame) for name, stamped in named},
             task,
             {
                 "f1.mode": frame.mode.value,

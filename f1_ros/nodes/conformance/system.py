@@ -6,12 +6,13 @@ The twin keeps the packaged profile of its robot, whatever the one that is tried
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from f1_ros.bringup import BRINGUPS
 from f1_ros.config import read_yaml
 from f1_ros.errors import BringUpError, ProfileError
 from f1_ros.processes import BringUp, OnExit, Parameter, ProcessSpec
@@ -23,13 +24,15 @@ REAL_SCALE = 0.1
 """A robot is moved at this part of the profile's velocities, accelerations and jerks, at most."""
 
 
-TWINS: Mapping[str, tuple[str, Mapping[str, Parameter]]] = {
-    "franka_fr3": ("sim_node", {"profile": "franka_fr3", "cubes": False}),
-    "genie1": ("twin_node", {"config": "genie1", "repeat": False}),
-    "arx_lift2_x5": ("twin_node", {"config": "arx_lift2", "variant": "x5", "repeat": False}),
-    "arx_lift2_acone": ("twin_node", {"config": "arx_lift2", "variant": "ac_one", "repeat": False}),
+TWINS: Mapping[str, str] = {
+    "franka_fr3": "franka",
+    "genie1": "genie1",
+    "arx_lift2_x5": "arx_lift2",
+    "arx_lift2_acone": "arx_lift2",
 }
-"""The twin of each packaged profile: its node, and the parameters with which it is that robot."""
+"""Packaged profiles of which there is a twin, and the bring-up that starts it."""
+ALONE: Mapping[str, Mapping[str, Parameter]] = {"sim_node": {"cubes": False}, "twin_node": {"repeat": False}}
+"""With what nothing goes on around the twin."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,17 @@ class Subject:
         """The processes: of a robot the action node alone, its drivers run already."""
         # A process that dies ends the run: what it did before must not be judged together with what comes after.
         end = OnExit.END_SYSTEM
-        tried: dict[str, Parameter] = {"profile": str(self.path), "use_sim_time": self.twin is not None}
-        processes = [ProcessSpec(ACTION_NODE, ACTION_NODE, end, "commands to the robot", tried)]
-        if self.twin is not None:
-            node, parameters = TWINS[self.twin.name]
-            processes.insert(0, ProcessSpec(node, node, end, "the robot's twin", parameters))
-        return BringUp("conformance", tuple(processes))
+        parameters: dict[str, Parameter] = {"profile": str(self.path), "use_sim_time": self.twin is not None}
+        action = ProcessSpec(ACTION_NODE, ACTION_NODE, end, "commands to the robot", parameters)
+        if self.twin is None:
+            return BringUp("conformance", (action,))
+        values = {"sim": "true", "policy": "none", "profile": self.twin.name}
+        robot = [
+            replace(process, parameters={**process.parameters, **ALONE.get(process.executable, {})}, restarts=0)
+            for process in BRINGUPS[TWINS[self.twin.name]].build(values).processes
+            if process.name != ACTION_NODE
+        ]
+        return BringUp("conformance", (*robot, action))
 
 
 def subject(name_or_path: str, twin: str, *, real: bool, folder: Path) -> Subject:

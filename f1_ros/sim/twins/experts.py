@@ -108,7 +108,7 @@ class Genie1Expert(TwinExpert):
             still = np.zeros(3)
             return (_Wish(still, self._open), _Wish(still, 0.0)), Phase.RELEASE
         if held_right:
-            return (self._leave(left), self._bin(right)), Phase.CARRY
+            return (self._leave(), self._bin(right)), Phase.CARRY
         if held_left:
             return self._hand_over(left, right)
         if world.thing_place() == "table" and not self._over_bin(world.thing_position):
@@ -147,11 +147,10 @@ class Genie1Expert(TwinExpert):
         receive = _Wish(_towards(offset, _GAIN, _APPROACH_SPEED), 0.0 if close else self._open)
         return (_Wish(velocity, 0.0), receive), Phase.RECEIVE
 
-    def _leave(self, left: Array) -> _Wish:
+    def _leave(self) -> _Wish:
         """Back off along the bar, once the fingers are wide enough not to drag it."""
         if self._genie.gripper_widths[0] < 0.06:
             return _Wish(np.zeros(3), self._open)
-        del left
         return self._rest(0, self._open)
 
     def _bin(self, right: Array) -> _Wish:

@@ -59,7 +59,8 @@ class TwinWorld(ABC):
 
     def __init__(self, config: TwinConfig, scene: TwinScene, thing: str, rotations: tuple[Array, Array]) -> None:
         self.config, self.scene, self.robot = config, scene, scene.robot
-        self.profile, self.state_names = scene.robot.name, scene.robot.state_names
+        self.profile = self.embodiment = scene.robot.name
+        self.state_names = scene.robot.state_names
         self._data = mujoco.MjData(scene.model)
         self._thing_qpos = int(scene.model.joint(thing).qposadr[0])
         self._thing_qvel = int(scene.model.joint(thing).dofadr[0])
