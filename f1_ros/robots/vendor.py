@@ -26,5 +26,6 @@ def missing_package(type_name: str) -> tuple[str, str]:
     source = SOURCES.get(package, "of ROS 2 or of the robot's vendor")
     return (
         f"{type_name} cannot be imported: the package {package} is not there.",
-        f"Install it and source its workspace before the start; it is {source}.",
+        f"Install it and source its workspace before the start; it is {source}. Without the robot, for its simulation "
+        "alone, the part of it that f1_ros speaks will do: build test/interfaces of this repository with colcon.",
     )

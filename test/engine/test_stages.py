@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from f1_ros.engine.staged import StagedNetwork
 from f1_ros.engine.stages import TorchStages
 from f1_ros.errors import CheckpointError
 from f1_ros.model.checkpoint import load_policy_network, read_config, save_policy_network
-from f1_ros.model.config import ExpertConfig, F1Config, KeypointConvConfig, SiglipConfig, TokenizerConfig
+from f1_ros.model.config import ExpertConfig, F1Config, SiglipConfig, TokenizerConfig
 from f1_ros.model.f1 import F1Model
 from f1_ros.model.flow import integrate
 from f1_ros.model.golden import TOLERANCES
@@ -100,31 +101,15 @@ def check_recorded(found: dict[str, Tensor], folder: Path) -> None:
         assert (found[name] - recorded[name]).abs().max() <= TOLERANCES[name], name
 
 
-def expert(width: int) -> ExpertConfig:
-    return ExpertConfig(width, 2 * width, 2, 2, 1, 8, vocab_size=20)
+@pytest.fixture
+def network(small_config: Callable[..., F1Config]) -> Callable[..., F1Model]:
+    """Builds a small network for some images."""
 
+    def build(images: int = 2, **kind: bool) -> F1Model:
+        torch.manual_seed(0)
+        return F1Model(small_config(cameras=images, num_resolutions=3, **kind)).eval()
 
-def network(images: int = 2, *, world: bool = True, history: bool = True, shielded: bool = False) -> F1Model:
-    config = F1Config(
-        vision=KeypointConvConfig(hidden_size=16, image_size=16, channels=(4, 8), keypoints=4, grid=2, cameras=images),
-        und=expert(32),
-        act=expert(16),
-        gen=expert(24) if world else None,
-        vae=TokenizerConfig(32, 4, 8, 4, (1, 2), 1, patch=2, norm_groups=4) if world else None,
-        scales=(1, 2, 3) if world else (),
-        num_resolutions=3 if world else 0,
-        temporal_conv_kernel_size=3,
-        use_world_model=world,
-        use_history=history,
-        action_sees_history=not shielded,
-        chunk_size=4,
-        max_state_dim=3,
-        max_action_dim=5,
-        tokenizer_max_length=6,
-        num_steps=3,
-    )
-    torch.manual_seed(0)
-    return F1Model(config).eval()
+    return build
 
 
 @pytest.mark.parametrize(
@@ -132,7 +117,9 @@ def network(images: int = 2, *, world: bool = True, history: bool = True, shield
     [{}, {"world": False}, {"history": False}, {"shielded": True}],
     ids=["whole", "no world model", "no history", "history through foresight alone"],
 )
-def test_whatever_a_network_has_its_stages_give_the_same(kind: dict[str, bool]) -> None:
+def test_whatever_a_network_has_its_stages_give_the_same(
+    network: Callable[..., F1Model], kind: dict[str, bool]
+) -> None:
     model = network(**kind)
     layout = Layout(model.config, images=2, words=6)
     draw = torch.Generator().manual_seed(1)
@@ -158,7 +145,7 @@ def test_whatever_a_network_has_its_stages_give_the_same(kind: dict[str, bool]) 
     assert torch.allclose(found, expected, atol=1e-6)
 
 
-def test_foresight_of_before_is_not_seen_after_the_next_observation() -> None:
+def test_foresight_of_before_is_not_seen_after_the_next_observation(network: Callable[..., F1Model]) -> None:
     model = network()
     staged = StagedNetwork(TorchStages(model, Layout(model.config, images=2, words=6)))
     draw = torch.Generator().manual_seed(1)
@@ -183,7 +170,7 @@ def test_foresight_of_before_is_not_seen_after_the_next_observation() -> None:
         assert torch.equal(act(), without)
 
 
-def test_a_network_of_other_images_has_no_layout() -> None:
+def test_a_network_of_other_images_has_no_layout(network: Callable[..., F1Model]) -> None:
     with pytest.raises(CheckpointError, match="takes 2 images, 3 are given"):
         Layout(network().config, images=3, words=6)
 
