@@ -23,7 +23,6 @@ ACTION_NODE = "action_node"
 REAL_SCALE = 0.1
 """A robot is moved at this part of the profile's velocities, accelerations and jerks, at most."""
 
-
 TWINS: Mapping[str, str] = {
     "franka_fr3": "franka",
     "genie1": "genie1",
