@@ -37,7 +37,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     check.add_argument(
         "--observations", type=int, default=OBSERVATIONS, metavar="N", help=f"of a dataset (default {OBSERVATIONS})"
     )
-    check.add_argument("--profile", metavar="FILE", help="robot profile (default: the one the policy was trained for)")
+    check.add_argument(
+        "--profile", metavar="FILE", help="robot profile (default: the packaged one of the policy's robot)"
+    )
     check.add_argument("--json", metavar="FILE", help="also write the report here")
     check.set_defaults(run=run_check)
 

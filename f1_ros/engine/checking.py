@@ -11,7 +11,7 @@ from f1_ros.engine.manifest import EngineManifest, sha256
 from f1_ros.engine.opening import compiled_stages, torch_stages
 from f1_ros.engine.policy import load_policy_file
 from f1_ros.engine.recorded import CHECK_FILE, Recorded, load
-from f1_ros.robots.profile import RobotProfile, load_profile
+from f1_ros.robots.profile import RobotProfile, profile_for
 
 Progress = Callable[[int, int], None]
 """Called with how many observations are done, and of how many."""
@@ -35,15 +35,16 @@ def check_engine(
         manifest: its manifest.
         recorded: observations to run.
         data: what they are of, for the record.
-        profile: the robot's; the one that the policy was trained for if None.
+        profile: the robot's; the packaged one of the policy's embodiment if None.
         progress: told of each observation.
 
     Raises:
-        ConfigError: if there is no such profile, or it is of another robot; if the record cannot be written.
+        ConfigError: if no packaged profile is of that embodiment, or the one given is of another robot; if the record
+            cannot be written.
         EngineError: if the engine cannot be loaded, or an observation does not fit the policy.
     """
     file = load_policy_file(policy_dir)
-    profile = profile or load_profile(file.spec.robot)
+    profile = profile or profile_for(file.spec.robot)
     compiled = compiled_stages(policy_dir, folder, manifest, manifest.config.threads)
     try:
         verdict = check(

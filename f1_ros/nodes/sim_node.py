@@ -47,7 +47,6 @@ from f1_ros.sim.scene import ARM_JOINTS
 from f1_ros.sim.world import BeltWorld
 
 ROBOT_STATE, ERROR_RECOVERY = "franka_msgs/msg/FrankaRobotState", "franka_msgs/action/ErrorRecovery"
-ROBOT_STATE_TOPIC = "/franka_robot_state_broadcaster/robot_state"
 ROBOT_STATE_HZ = 20.0
 RECOVERY_ACTION = "/action_server/error_recovery"
 BASE_FRAME = "fr3_link0"
@@ -95,7 +94,7 @@ class SimNode(ManagedNode):
         cameras = [camera.name for camera in profile.cameras]
         self._truth = SimTruth(self, self._world.scene.model, ARM_JOINTS, [gripper.name], cameras)
         self._robot_state, self._error_recovery = interface(ROBOT_STATE), interface(ERROR_RECOVERY)
-        self._modes = self.create_publisher(self._robot_state, ROBOT_STATE_TOPIC, COMMAND)
+        self._modes = self.create_publisher(self._robot_state, "/franka_robot_state_broadcaster/robot_state", COMMAND)
         self._diagnostics = Diagnostics(self, profile.name)
         if self.value("view"):
             self._view = open_view(self._world.scene)
@@ -220,7 +219,7 @@ class SimNode(ManagedNode):
         by_name = dict(zip(message.name, message.position, strict=False))
         target = np.array([by_name.get(joint, np.nan) for joint in ARM_JOINTS])
         with self._reflex_lock:
-            self._reflex.command(target, to_ns(message.header.stamp), self._built().joint_positions)
+            self._reflex.take(target, to_ns(message.header.stamp), self._built().joint_positions)
 
     def _publish_mode(self, stamp: Any) -> None:
         state = self._robot_state(robot_mode=int(self._reflex.mode))

@@ -132,7 +132,7 @@ class Genie1Port(_Topics):
         """See `Port.drive`. Every target is looked at: of two publishers each has its way in turn."""
         world = self._world
         while (taken := self._arms.take()) is not None:
-            self._rule.command(taken[0].position, world.joint_positions)
+            self._rule.take(taken[0].position, world.joint_positions)
         for index, hand in enumerate(self._hands):
             message = hand.newest()
             if message is not None and len(message.position) == 1 and np.isfinite(message.position[0]):
@@ -199,7 +199,7 @@ class GenieSimPort(_Topics):
                 self._malformed += 1
                 continue
             joints, readings = world.split(values)
-            if self._rule.command(joints.tolist(), world.joint_positions):
+            if self._rule.take(joints.tolist(), world.joint_positions):
                 part = (readings - self._closed) / (self._open - self._closed)
                 self._widths = np.clip(part, 0.0, 1.0) * self._largest
         world.step(self._rule.target, self._widths)
@@ -263,12 +263,12 @@ class Lift2Port(_Topics):
             if request is not None:
                 arm.request(request.data)
             while (taken := commands.take()) is not None:
-                arm.command(taken[0].joint_pos)
+                arm.take(taken[0].joint_pos)
             targets.append(arm.tick(here))
             widths.append(arm.width)
         body = self._body_commands.newest()
         if body is not None:
-            self._body.command(body.height, body.temp_float_data, body.mode1, now_ns)
+            self._body.take(body.height, body.temp_float_data, body.mode1, now_ns)
         world.set_body(np.array([self._body.tick(TICK_S)]))
         world.base_velocity = self._body.velocity(now_ns)
         world.step(np.concatenate(targets), np.array(widths))

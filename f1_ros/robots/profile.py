@@ -211,6 +211,27 @@ def load_profile(name_or_path: str | Path, *, simulated: bool = False) -> RobotP
     return profile
 
 
+def profile_for(embodiment: str) -> RobotProfile:
+    """The packaged profile of the robot that policies call so; what it leaves open is as in its simulation.
+
+    Args:
+        embodiment: such as `franka`, from a policy's file.
+
+    Raises:
+        ProfileError: if none is packaged.
+    """
+    from f1_ros.robots.files import profile_path, read_profile  # they need the dataclass above
+
+    folder = profile_path("franka_fr3").parent
+    known = {read_profile(path).embodiment: path for path in sorted(folder.glob("*.yaml"), reverse=True)}
+    if embodiment not in known:
+        raise ProfileError(
+            f"No robot profile in {folder} has the embodiment '{embodiment}'.",
+            remedy=f"Give the path of its profile (known: {', '.join(sorted(known))}).",
+        )
+    return load_profile(known[embodiment], simulated=True)
+
+
 def _given(value: float | None, key: str) -> float:
     if value is None:
         raise ProfileError(f"Key '{key}' is still open.", remedy="Measure it and write it into the profile.")

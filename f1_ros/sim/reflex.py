@@ -55,7 +55,7 @@ class Reflex:
         self._stamp_ns: int | None = None
         self.target, self.mode, self.count = np.array(start), RobotMode.MOVE, 0
 
-    def command(self, target: Array, stamp_ns: int, measured: Array) -> None:
+    def take(self, target: Array, stamp_ns: int, measured: Array) -> None:
         """Take a target (joints,) rad with its stamp; one that is not finite is not looked at."""
         if self.mode is RobotMode.REFLEX or not np.isfinite(target).all():
             return

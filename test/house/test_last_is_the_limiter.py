@@ -9,6 +9,7 @@ simulated system, which publishes nothing. What people ask of the robot itself (
 """
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ CALLED_IN = {
 """Methods that lead to the robot, and the functions that may call them."""
 RIVALS = ("nodes/fault_probe.py", "nodes/conformance/probe.py")
 """Have a publisher on the command topic for DDS to tell of."""
+TWIN = "nodes/twin_ports.py"
+"""Makes its publishers in `_talk`, whose topics are judged where it is called."""
 TRUTH = "f'/f1_sim/"
 """Begins the names of topics on which a simulation says what no robot tells; none of them moves anything."""
 
@@ -136,16 +139,27 @@ def leads_past(call: Call, topics: set[str]) -> bool:
             return call.module != TOPICS
         if topic == "request.name":  # see test_what_people_ask_of_a_robot_names_no_joint
             return (call.module, call.function) != (REQUESTS, "_target")
+        if (call.module, call.function) == (TWIN, "_talk"):
+            return False
         if (call.module in RIVALS and call.function == "rival") or topic.startswith(TRUTH):
             return False
         literal = topic.strip("'\"") if topic[:1] in "'\"" else None
         # A topic that is neither written out nor one of the profile's other topics cannot be judged.
         return literal in topics if literal is not None else not topic.endswith(".topic")
+    if name == "_talk" and arguments[0] != "picture":  # a twin's cameras have the topics that it was given
+        return any(re.fullmatch(pattern_of(call.node.args[1]), topic) for topic in topics)
     if name == "publish" and call.module in RIVALS:
         return "rival" in ast.unparse(call.node.func)
     if name == "command" and call.module.startswith("nodes/"):
         return (call.module, call.function) != (ACTION, "_send")
     return False
+
+
+def pattern_of(topic: ast.expr) -> str:
+    """Regular expression of the texts that an f-string or a literal can be; of anything else, all."""
+    parts = topic.values if isinstance(topic, ast.JoinedStr) else [topic]
+    texts = [part.value if isinstance(part, ast.Constant) else None for part in parts]
+    return "".join(".*" if text is None else re.escape(str(text)) for text in texts)
 
 
 def publishing(module: str, tree: ast.AST) -> list[str]:
@@ -249,6 +263,9 @@ def test_what_people_ask_of_a_robot_names_no_joint(name) -> None:
         ("nodes/expert_node.py", "Targets(command.position, command.velocity, streamed)"),
         ("nodes/expert_node.py", "RobotRequest('go', 'topic', '/joint_control', JOINT_CONTROL, {})"),
         ("nodes/demo_node.py", "self._topics.filled(message, 0)"),
+        ("nodes/twin_ports.py", "self._talk(JointControl, '/joint_control2')"),
+        ("nodes/twin_ports.py", "self._talk(JointControl, f'/joint_control{suffix}')"),
+        ("nodes/twin_ports.py", "self._talk(JointState, where)"),
         ("nodes/action_node.py", "Targets(target, command.velocity, streamed)"),
         ("nodes/action_node.py", "replace(targets, path=self._plan)"),
         ("nodes/action_node.py", "replace(targets, streamed=widths)"),

@@ -10,7 +10,7 @@ import yaml
 
 from f1_ros.errors import ProfileError
 from f1_ros.robots.files import profile_path
-from f1_ros.robots.profile import load_profile
+from f1_ros.robots.profile import load_profile, profile_for
 
 FRANKA = yaml.safe_load(profile_path("franka_fr3").read_text())
 Change = Callable[[dict[str, Any]], object]
@@ -226,3 +226,10 @@ def test_a_profile_is_found_by_name_or_path(tmp_path) -> None:
     assert "franka_fr3" in refused.value.remedy
     with pytest.raises(ProfileError, match="no such file"):
         load_profile(tmp_path / "x.yaml")
+
+
+def test_a_policys_robot_is_found_by_what_policies_call_it() -> None:
+    assert profile_for("franka").name == "franka_fr3"
+    assert profile_for("genie1").simulated  # what it leaves open
+    with pytest.raises(ProfileError, match="embodiment 'r2d2'"):
+        profile_for("r2d2")

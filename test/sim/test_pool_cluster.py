@@ -235,7 +235,7 @@ def test_a_program_that_is_connected_stays_so_and_a_worker_uses_one_thread(clust
 
 def test_a_cluster_can_begin_here(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sim", "eval", "--expert", "--episodes", "2", "--ray", "local", "--workers", "1", "--goal", "1"]) == 0
-    assert "2 of 2 episodes, 2 picked" in capsys.readouterr().err
+    assert "2 of 2 episodes, 2 succeeded" in capsys.readouterr().err
     assert not ray.is_initialized()
 
 

@@ -21,10 +21,10 @@ def arm(motor_open: float = 5.0) -> ArxArm:
 def test_genie_follows_a_target_within_its_limit_and_refuses_and_counts_one_beyond() -> None:
     rule = FeedbackRule(HERE)
     near = np.full(14, 0.26)
-    assert rule.command(near, HERE)
+    assert rule.take(near, HERE)
     far = near.copy()
     far[13] = 0.27
-    assert not rule.command(far, HERE)
+    assert not rule.take(far, HERE)
     assert rule.target.tolist() == near.tolist()  # refused as a whole: no joint of it is followed
     assert rule.refused == 1
 
@@ -32,20 +32,20 @@ def test_genie_follows_a_target_within_its_limit_and_refuses_and_counts_one_beyo
 @pytest.mark.parametrize("wrong", [[0.0] * 13, [0.0] * 16, [], [*[0.0] * 13, float("nan")]])
 def test_genie_refuses_a_message_of_another_robot_or_without_a_number(wrong) -> None:
     rule = FeedbackRule(HERE)
-    assert not rule.command(wrong, HERE)
+    assert not rule.take(wrong, HERE)
     assert rule.refused == 1
 
 
 @given(st.lists(st.floats(), min_size=14, max_size=14))
 def test_whatever_comes_genie_never_follows_a_target_beyond_its_limit(positions) -> None:
     rule = FeedbackRule(HERE)
-    rule.command(positions, HERE)
+    rule.take(positions, HERE)
     assert (np.abs(rule.target) <= FEEDBACK_LIMIT).all()
 
 
 def test_an_arx_arm_keeps_its_last_target_for_ever() -> None:
     quirk = arm()
-    quirk.command([0.1, 1.1, 1.2, 0.3, 0.4, 0.5, 2.5, 99.0])
+    quirk.take([0.1, 1.1, 1.2, 0.3, 0.4, 0.5, 2.5, 99.0])
     for _ in range(1000):
         held = quirk.tick(np.zeros(6))
     assert held == pytest.approx([0.1, 1.1, 1.2, 0.3, 0.4, 0.5])
@@ -55,7 +55,7 @@ def test_an_arx_arm_keeps_its_last_target_for_ever() -> None:
 @given(st.lists(st.floats(width=32), min_size=8, max_size=8))
 def test_whatever_comes_an_arx_arm_stays_within_its_joints(joint_pos) -> None:
     quirk = arm()
-    quirk.command(joint_pos)
+    quirk.take(joint_pos)
     joints = LIFT2.arms[0].joints
     assert all(j.lower <= held <= j.upper for j, held in zip(joints, quirk.tick(np.zeros(6)), strict=True))
     assert 0.0 <= quirk.width <= 0.088
@@ -64,9 +64,9 @@ def test_whatever_comes_an_arx_arm_stays_within_its_joints(joint_pos) -> None:
 def test_the_ac_ones_gripper_reads_negative_when_open() -> None:
     quirk = arm(motor_open=-3.4)
     assert quirk.motor(0.088) == pytest.approx(-3.4)
-    quirk.command([0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 5.0])  # an X5's command for open
+    quirk.take([0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 5.0])  # an X5's command for open
     assert quirk.width == 0.0
-    quirk.command([0.0, 1.0, 1.0, 0.0, 0.0, 0.0, -3.4])
+    quirk.take([0.0, 1.0, 1.0, 0.0, 0.0, 0.0, -3.4])
     assert quirk.width == pytest.approx(0.088)
 
 
@@ -75,17 +75,17 @@ def test_gravity_compensation_lets_the_arm_go_and_home_takes_it_back() -> None:
     quirk.request([1, 0])
     pushed = np.full(6, 0.2)
     assert quirk.tick(pushed).tolist() == pushed.tolist()
-    quirk.command([0.5] * 8)
+    quirk.take([0.5] * 8)
     assert quirk.tick(pushed).tolist() == pushed.tolist()
     quirk.request([0, 1])
     assert quirk.tick(pushed).tolist() == [0.0] * 6
-    quirk.command([0.5] * 8)
+    quirk.take([0.5] * 8)
     assert quirk.tick(pushed).tolist() == [0.5] * 6
 
 
 def test_wheels_stop_after_three_tenths_of_a_second_of_silence_and_the_lift_does_not() -> None:
     body = LiftBody(LIFT2.body[0], 0.20)
-    body.command(0.40, [0.0, 2.0, 2.0, 2.0, 2.0, 0.0], 3, now_ns=SECOND)
+    body.take(0.40, [0.0, 2.0, 2.0, 2.0, 2.0, 0.0], 3, now_ns=SECOND)
     assert body.velocity(SECOND + 290_000_000).tolist() == pytest.approx([0.16, 0.0, 0.0])
     assert body.velocity(SECOND + 310_000_000).tolist() == [0.0, 0.0, 0.0]
     for tick in range(400):
@@ -97,9 +97,9 @@ def test_wheels_stop_after_three_tenths_of_a_second_of_silence_and_the_lift_does
 
 def test_wheels_turn_only_in_their_mode_and_by_their_own_fields() -> None:
     body = LiftBody(LIFT2.body[0], 0.20)
-    body.command(0.20, [0.0, 2.0, 2.0, 2.0, 2.0, 0.0], 0, now_ns=0)
+    body.take(0.20, [0.0, 2.0, 2.0, 2.0, 2.0, 0.0], 0, now_ns=0)
     assert body.velocity(0).tolist() == [0.0, 0.0, 0.0]
-    body.command(9.0, [0.0, -1.0, 1.0, -1.0, 1.0, 0.0], 3, now_ns=0)
+    body.take(9.0, [0.0, -1.0, 1.0, -1.0, 1.0, 0.0], 3, now_ns=0)
     forward, left, turning = body.velocity(0)
     assert (forward, left) == (0.0, 0.0)
     assert turning > 0
@@ -114,27 +114,27 @@ def test_a_franka_follows_a_moving_target_even_if_some_of_it_is_lost() -> None:
     stamp = SECOND
     for lost in (1, 1, 8, 1, 3):  # ticks since the one before
         stamp += lost * TICK
-        reflex.command(reflex.target + 2.62 * 0.01 * lost, stamp, np.zeros(7))
+        reflex.take(reflex.target + 2.62 * 0.01 * lost, stamp, np.zeros(7))
         assert reflex.mode is RobotMode.MOVE
 
 
 def test_a_step_in_the_target_is_a_reflex_and_the_arm_stays_until_error_recovery() -> None:
     reflex, measured = Reflex(np.zeros(7), VELOCITY), np.full(7, 0.01)
     step = np.array([0.2, 0, 0, 0, 0, 0, 0])
-    reflex.command(step, SECOND, measured)
+    reflex.take(step, SECOND, measured)
     assert (reflex.mode, reflex.count) == (RobotMode.REFLEX, 1)
     assert reflex.target.tolist() == measured.tolist()
-    reflex.command(measured, 2 * SECOND, measured)
+    reflex.take(measured, 2 * SECOND, measured)
     assert reflex.mode is RobotMode.REFLEX
     reflex.recover(measured)
-    reflex.command(measured + 0.02, 3 * SECOND, measured)
+    reflex.take(measured + 0.02, 3 * SECOND, measured)
     assert reflex.mode is RobotMode.MOVE
     assert reflex.target.tolist() == pytest.approx((measured + 0.02).tolist())
 
 
 def test_a_target_that_is_not_a_number_is_not_looked_at() -> None:
     reflex = Reflex(np.zeros(7), VELOCITY)
-    reflex.command(np.full(7, np.nan), SECOND, np.zeros(7))
+    reflex.take(np.full(7, np.nan), SECOND, np.zeros(7))
     assert reflex.mode is RobotMode.MOVE
     assert reflex.target.tolist() == [0.0] * 7
 

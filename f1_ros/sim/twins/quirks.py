@@ -40,7 +40,7 @@ class FeedbackRule:
     def __init__(self, start: Array) -> None:
         self.target, self.refused = np.array(start), 0
 
-    def command(self, positions: Sequence[float], feedback: Array) -> bool:
+    def take(self, positions: Sequence[float], feedback: Array) -> bool:
         """Take a target; whether it is followed."""
         target = np.asarray(positions, dtype=np.float64)
         # So written that NaN fails. A message of another length is of another robot.
@@ -79,7 +79,7 @@ class ArxArm:
         self.mode: Literal["position", "gravity"] = "position"
         self.refused = 0
 
-    def command(self, joint_pos: Sequence[float]) -> None:
+    def take(self, joint_pos: Sequence[float]) -> None:
         """Take a command: six joints, rad, then the gripper's motor; what comes after it is not looked at."""
         values = np.asarray(joint_pos, dtype=np.float64)[: len(self.target) + 1]
         if not np.isfinite(values).all():
@@ -125,7 +125,7 @@ class LiftBody:
         self._heard_ns: int | None = None
         self.target = self._height = height
 
-    def command(self, height: float, temp_float_data: Sequence[float], mode1: int, now_ns: int) -> None:
+    def take(self, height: float, temp_float_data: Sequence[float], mode1: int, now_ns: int) -> None:
         """Take a PosCmd's fields that count: chx, chy and chz do not."""
         if np.isfinite(height):
             self.target = float(np.clip(height, self._lift.lower, self._lift.upper))
