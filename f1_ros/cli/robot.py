@@ -6,10 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from f1_ros.cli import conformance
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `robot check`, `robot show`, `robot new` and `robot modes`."""
-    robot = subparsers.add_parser("robot", help="check, show and make robot profiles; show the modes of control")
+    """Add `robot check`, `robot show`, `robot new`, `robot conformance` and `robot modes`."""
+    robot = subparsers.add_parser("robot", help="check, show, make and try robot profiles; show the modes of control")
     commands = robot.add_subparsers(metavar="COMMAND", required=True)
     check = commands.add_parser(
         "check",
@@ -37,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     new.add_argument("--answers", metavar="FILE", help="YAML file with the answers by their keys; - reads stdin")
     new.add_argument("--out", metavar="FILE", type=Path, help="where to write; otherwise NAME.yaml here")
     new.set_defaults(run=run_new)
+    conformance.add_command(commands)
     modes = commands.add_parser(
         "modes",
         help="show which mode of control may follow which, and why",

@@ -34,6 +34,7 @@ from f1_ros.nodes.polled import PolledSubscription
 from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.nodes.sim_gripper import SimGripper
 from f1_ros.nodes.sim_loop import LOOP_PARAMETERS, TICK_HZ, SimLoop
+from f1_ros.nodes.sim_truth import SimTruth
 from f1_ros.nodes.sim_view import View, open_view
 from f1_ros.robots.parts import IMAGE
 from f1_ros.robots.profile import RobotProfile, load_profile
@@ -91,6 +92,8 @@ class SimNode(ManagedNode):
         self._cameras = {c.name: self.create_publisher(Image, c.topic, SENSOR) for c in profile.cameras}
         self._cube = self.create_publisher(Odometry, "/f1_sim/cube", SENSOR)
         self._counts = self.create_publisher(DiagnosticStatus, "/f1_sim/counts", COMMAND)
+        cameras = [camera.name for camera in profile.cameras]
+        self._truth = SimTruth(self, self._world.scene.model, ARM_JOINTS, [gripper.name], cameras)
         self._robot_state, self._error_recovery = interface(ROBOT_STATE), interface(ERROR_RECOVERY)
         self._modes = self.create_publisher(self._robot_state, ROBOT_STATE_TOPIC, COMMAND)
         self._diagnostics = Diagnostics(self, profile.name)
@@ -151,6 +154,7 @@ class SimNode(ManagedNode):
                 self.destroy_publisher(publisher)
             for publisher in self._cameras.values():
                 self.destroy_publisher(publisher)
+            self._truth.close()
         if self._world is not None:
             self._base_ns += self._world.time_ns
             self._world = None
@@ -206,6 +210,7 @@ class SimNode(ManagedNode):
             loop.offer(dataclasses.replace(world.snapshot(), time_ns=now_ns))
         if loop.due(50.0):
             self._publish_cube(world, stamp)
+            self._truth.publish(world.joint_positions, [world.gripper_width], stamp)
         if loop.due(10.0):
             self._publish_counts(world)
         if loop.due(ROBOT_STATE_HZ):
@@ -258,6 +263,7 @@ class SimNode(ManagedNode):
         for camera in self._profile.cameras:
             picture = renderer.render(snapshot, camera.name, width, height)
             self._cameras[camera.name].publish(image_to_msg(picture, snapshot.time_ns, camera.name))
+            self._truth.show(camera.name, picture, snapshot.time_ns)
 
     # -- the executor's thread ----------------------------------------------------------------------------------------
 

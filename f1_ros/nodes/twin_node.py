@@ -23,6 +23,7 @@ from f1_ros.nodes.lifecycle import ManagedNode, run
 from f1_ros.nodes.parameters import NodeParameter
 from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.nodes.sim_loop import LOOP_PARAMETERS, SimLoop
+from f1_ros.nodes.sim_truth import SimTruth
 from f1_ros.nodes.sim_view import View, open_view
 from f1_ros.nodes.twin_ports import Port, open_port
 from f1_ros.paths import share_dir
@@ -76,10 +77,13 @@ class TwinNode(ManagedNode):
         config = load_world_config(packaged if packaged.is_file() else Path(name))
         if isinstance(config, BeltConfig):
             raise ConfigError(f"{name} is the Franka's belt.", remedy="Start sim_node for it, or give a twin's world.")
-        self._world = open_twin(config)
+        self._world = world = open_twin(config)
         self._world.reset(self.value("seed"))
         self._clock_publisher = self.create_publisher(ClockMsg, "/clock", SENSOR)
         self._counts = self.create_publisher(DiagnosticStatus, "/f1_sim/counts", COMMAND)
+        robot = world.robot
+        grippers = [arm.gripper.name for arm in robot.arms]
+        self._truth = SimTruth(self, world.scene.model, robot.joint_names, grippers, world.cameras)
         self._diagnostics = Diagnostics(self, self._world.robot.name)
         if self.value("view"):
             self._view = open_view(self._world.scene)
@@ -124,6 +128,7 @@ class TwinNode(ManagedNode):
             self._diagnostics = None
             self.destroy_publisher(self._clock_publisher)
             self.destroy_publisher(self._counts)
+            self._truth.close()
         if self._world is not None:
             self._base_ns += self._world.time_ns
             self._world = None
@@ -147,6 +152,8 @@ class TwinNode(ManagedNode):
             port.publish(stamp)
         if loop.due(self.value("camera_rate")):
             loop.offer(dataclasses.replace(world.snapshot(), time_ns=now_ns))
+        if loop.due(50.0):
+            self._truth.publish(world.joint_positions, world.gripper_widths, stamp)
         if loop.due(10.0):
             self._publish_counts(world, port)
         self._go_on(world)
@@ -169,7 +176,9 @@ class TwinNode(ManagedNode):
         port, width, height = self._port, self.value("image_width"), self.value("image_height")
         assert port is not None
         for camera in port.cameras:
-            port.publish_picture(camera, renderer.render(snapshot, camera, width, height), snapshot.time_ns)
+            picture = renderer.render(snapshot, camera, width, height)
+            port.publish_picture(camera, picture, snapshot.time_ns)
+            self._truth.show(camera, picture, snapshot.time_ns)
 
     def _watch(self) -> None:
         """Once a second: how fast time runs."""

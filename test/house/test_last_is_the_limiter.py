@@ -39,8 +39,10 @@ CALLED_IN = {
     "send_goal": set(),
 }
 """Methods that lead to the robot, and the functions that may call them."""
-RIVAL = "nodes/fault_probe.py"
-"""Has a publisher on the command topic for DDS to tell of."""
+RIVALS = ("nodes/fault_probe.py", "nodes/conformance/probe.py")
+"""Have a publisher on the command topic for DDS to tell of."""
+TRUTH = "f'/f1_sim/"
+"""Begins the names of topics on which a simulation says what no robot tells; none of them moves anything."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,12 @@ def leads_past(call: Call, topics: set[str]) -> bool:
             return call.module != TOPICS
         if topic == "request.name":  # see test_what_people_ask_of_a_robot_names_no_joint
             return (call.module, call.function) != (REQUESTS, "_target")
-        if (call.module, call.function) == (RIVAL, "rival"):
+        if (call.module in RIVALS and call.function == "rival") or topic.startswith(TRUTH):
             return False
         literal = topic.strip("'\"") if topic[:1] in "'\"" else None
         # A topic that is neither written out nor one of the profile's other topics cannot be judged.
         return literal in topics if literal is not None else not topic.endswith(".topic")
-    if name == "publish" and call.module == RIVAL:
+    if name == "publish" and call.module in RIVALS:
         return "rival" in ast.unparse(call.node.func)
     if name == "command" and call.module.startswith("nodes/"):
         return (call.module, call.function) != (ACTION, "_send")
