@@ -106,7 +106,8 @@ class TwinNode(ManagedNode):
             realtime_priority=self.value("realtime_priority"),
         )
         self._loop.start()
-        self.get_logger().info(f"Simulating '{world.robot.name}': {world.instruction}.")
+        spoken = f" that speaks as {variant}" if variant else ""
+        self.get_logger().info(f"Simulating '{world.robot.name}'{spoken}: {world.instruction}.")
 
     def deactivate(self) -> None:
         """Let time stand still; the world stays as it is."""
