@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from f1_ros.cli import ablate
+from f1_ros.cli import ablate, compare
 from f1_ros.cli.engine import add_choice, prepare
 from f1_ros.engine.config import AUTO
 
@@ -104,6 +104,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     evaluate.set_defaults(run=_evaluate)
     ablate.add_parser(commands)
+    compare.add_parser(commands)
 
     foresight = commands.add_parser("foresight", help="draw what a policy foresees in an episode, and what came")
     foresight.add_argument("--policy", type=Path, required=True, metavar="DIR", help="policy directory")

@@ -40,6 +40,8 @@ class Bench:
         self.process = ros.start("relay_node")
         ros.until(lambda: all(p.get_subscription_count() for p in self.inputs.values()), "the relay listens")
         ros.until(lambda: all(ros.node.count_publishers(link.topic) for link in wanted), "the relay publishes")
+        for link in wanted:
+            self.through(link.name)  # and it knows who listens: what it sends before that is lost
 
     def message(self, link: str) -> Any:
         """A message with the next stamp; cameras in a colour of their own."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from f1_ros.cli.main import main
 from f1_ros.errors import ConfigError
 from f1_ros.sim.ablate import CellResult, Cells, Condition, evaluate_cells, make_cells, policy_hash
 from f1_ros.sim.ablate_report import better, delay_curves, markdown, plot, rows
@@ -112,3 +113,13 @@ def test_the_plot_shows_what_there_is(tmp_path: Path) -> None:
     )
     with Image.open(path) as picture:
         assert picture.width > 1000
+
+
+def test_the_committed_study_is_redrawn_from_its_cells(tmp_path: Path) -> None:
+    """Settings that get another name or another default must not lose what hours have measured."""
+    repo = Path(__file__).parents[2]
+    committed = repo / "bench" / "results" / "ablation"
+    shutil.copy(committed / "cells.jsonl", tmp_path)
+    study = str(repo / "config" / "train" / "ablation.yaml")
+    assert main(["sim", "ablate", study, "--runs", str(tmp_path / "none"), "--out", str(tmp_path), "--done-only"]) == 0
+    assert (tmp_path / "table.md").read_text() == (committed / "table.md").read_text()
