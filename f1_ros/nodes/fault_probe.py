@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -13,29 +12,21 @@ from diagnostic_msgs.msg import DiagnosticArray
 from f1_msgs.msg import ControlStatus
 from f1_msgs.srv import Record, SetInstruction, SetMode
 from rcl_interfaces.srv import SetParameters
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 
 from f1_ros.errors import BringUpError
 from f1_ros.faults.catalogue import SWING_PERIOD_S, SWING_RAD
-from f1_ros.faults.judge import CommandSample, Diagnosis, StatusSample, Trace
+from f1_ros.faults.judge import CommandSample, Diagnosis, StatusSample
 from f1_ros.nodes.conversions import to_ns
 from f1_ros.nodes.lifecycle import NAMESPACE
 from f1_ros.nodes.qos import COMMAND, DIAGNOSTICS, SENSOR
+from f1_ros.nodes.watcher import ALL, MODES, NUMBERS, Watcher
 from f1_ros.robots.profile import RobotProfile
 
-MODES = {int(getattr(ControlStatus, name)): name for name in ("HOLD", "TELEOP", "POLICY", "FAULT")}
-NUMBERS = {name: number for number, name in MODES.items()}
 ANSWER_S, RECORDER_S = 5.0, 60.0
 LEADER_HZ, FLOOD_HZ = 50.0, 2000.0
 JUMP_RAD = 0.3
-
-ALL = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
-"""No command may be lost here: what is judged are the steps between them."""
 
 NONSENSE: tuple[tuple[str, str, object], ...] = (
     ("policy_node", "max_rate", math.nan),
@@ -53,7 +44,7 @@ NONSENSE: tuple[tuple[str, str, object], ...] = (
 """Node, parameter and value: out of range, of another type, or of a parameter that is set at start only."""
 
 
-class FaultProbe:
+class FaultProbe(Watcher):
     """A node in a thread of its own, with a ROS context of its own, between `with` and its end."""
 
     def __init__(self, profile: RobotProfile) -> None:
@@ -62,20 +53,8 @@ class FaultProbe:
         Args:
             profile: the robot.
         """
-        self.trace = Trace(period_ns=round(1e9 / profile.rates.control))
-        """Grows from the start on; `begin` replaces it."""
-        self._profile = profile
-        self._lock = threading.Lock()
-        self._context = Context()
-        self._context.init()
-        self._node = node = Node("fault_probe", namespace=NAMESPACE, context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(node)
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=run, name=name, daemon=True)
-            for name, run in (("probe", self._spin), ("leader", self._lead))
-        ]
+        super().__init__("fault_probe", round(1e9 / profile.rates.control), self._lead)
+        self._profile, node = profile, self._node
         self._command_topic = profile.arms[0].command.topic
         node.create_subscription(JointState, self._command_topic, self._on_command, ALL)
         node.create_subscription(ControlStatus, "status", self._on_status, COMMAND)
@@ -90,41 +69,6 @@ class FaultProbe:
         self._swings_s = 0.0
         self.leader = "silent"
         """What the leader arm does: `swings`, `silent`, `nan`, `floods`, `far`, `jumps` or `partial`."""
-
-    def __enter__(self) -> FaultProbe:
-        """Start."""
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        """End, and free the node."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
-
-    def begin(self) -> Trace:
-        """Begin a new recording; the last half second of the one before is its beginning."""
-        since_ns = time.time_ns() - 500_000_000
-        with self._lock:
-            old = self.trace
-            self.trace = Trace(
-                [c for c in old.commands if c.sent_ns > since_ns],
-                [s for s in old.statuses if s.sent_ns > since_ns],
-                [],
-                period_ns=old.period_ns,
-            )
-        return self.trace
-
-    @property
-    def mode(self) -> str:
-        """The mode that the action node last said is in force; empty if it has said nothing for 0.5 s."""
-        statuses = self.trace.statuses
-        fresh = statuses and time.time_ns() - statuses[-1].sent_ns < 500_000_000
-        return statuses[-1].mode if fresh else ""
 
     @property
     def robot_obeys(self) -> bool:
@@ -191,11 +135,6 @@ class FaultProbe:
             self.leader = "swings"
 
     # -- threads ------------------------------------------------------------------------------------------------------
-
-    def _spin(self) -> None:
-        # Not `executor.spin`: shutting an executor down while another thread spins it raises in that thread.
-        while not self._stop.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
 
     def _lead(self) -> None:
         due_s = time.monotonic()

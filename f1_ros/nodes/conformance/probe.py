@@ -12,7 +12,6 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,6 @@ from f1_msgs.msg import ControlStatus
 from f1_msgs.srv import SetMode
 from numpy.typing import NDArray
 from rclpy.action import get_action_server_names_and_types_by_node
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
@@ -31,11 +27,12 @@ from std_srvs.srv import Trigger
 
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.errors import ImageError
-from f1_ros.faults.judge import CommandSample, StatusSample, Trace
+from f1_ros.faults.judge import CommandSample, StatusSample
 from f1_ros.nodes.conversions import chunk_to_msg, compressed_frame, image_frame, to_ns
 from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.lifecycle import NAMESPACE
 from f1_ros.nodes.qos import COMMAND, LATCHED, SENSOR
+from f1_ros.nodes.watcher import ALL, MODES, NUMBERS, Watcher
 from f1_ros.observe.frames import Frame
 from f1_ros.robots.conformance import Snapshot
 from f1_ros.robots.conformance_streams import CameraTrial, Endpoint, Role
@@ -47,20 +44,16 @@ Array = NDArray[np.float64]
 Motion = Callable[[float], Array]
 """Where the joints are to be, (joints,) rad, so many seconds after its beginning."""
 
-MODES = {int(getattr(ControlStatus, name)): name for name in ("HOLD", "TELEOP", "POLICY", "FAULT", "CORRECTION")}
-NUMBERS = {name: number for number, name in MODES.items()}
 ANSWER_S, RECOVERED_S = 5.0, 30.0
 LEADER_HZ, CHUNK_HZ = 50.0, 10.0
 CHUNK_STEPS, STEP_NS = 40, 50_000_000
 """A plan of 2 s: it must outlast the policy's timeout, or the arm would be at rest when silence is noticed."""
-_FRESH_NS = 500_000_000
 _KEPT = 400
-_ALL = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 _ALL_STATES = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
 _PICTURES = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-class ConformanceProbe:
+class ConformanceProbe(Watcher):
     """A node in a thread of its own, with a ROS context of its own, between `with` and its end.
 
     Args:
@@ -70,9 +63,8 @@ class ConformanceProbe:
     """
 
     def __init__(self, profile: RobotProfile, transport: Transport, twin: Sequence[str] | None) -> None:
-        self._profile, self._transport = profile, transport
-        self.trace = Trace(period_ns=round(1e9 / profile.rates.control))
-        """Grows from the start on; `begin` replaces it."""
+        super().__init__("conformance_probe", round(1e9 / profile.rates.control), self._send)
+        self._profile, self._transport, node = profile, transport, self._node
         self.status: Any = None
         """The newest ControlStatus; None before the first."""
         self.description = ""
@@ -91,17 +83,6 @@ class ConformanceProbe:
         """Widths that leader arm and policy ask of the grippers, m."""
         self._began_s = {"leader": 0.0, "plan": 0.0}
         self._sequence = 0
-        self._lock = threading.Lock()
-        self._context = Context()
-        self._context.init()
-        self._node = node = Node("conformance_probe", namespace=NAMESPACE, context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(node)
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=run, name=name, daemon=True)
-            for name, run in (("probe", self._spin), ("sources", self._send))
-        ]
         self._leader = node.create_publisher(JointState, "teleop/joint_command", SENSOR)
         self._chunks = node.create_publisher(ActionChunkMsg, "action_chunk", COMMAND)
         self._set_mode = node.create_client(SetMode, "set_mode")
@@ -110,29 +91,7 @@ class ConformanceProbe:
         self._rival: Any = None
         self._subscribe(twin)
 
-    def __enter__(self) -> ConformanceProbe:
-        """Start."""
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        """End, and free the node."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
-
     # -- what is seen -------------------------------------------------------------------------------------------------
-
-    @property
-    def mode(self) -> str:
-        """The mode that the action node last said is in force; empty if it has said nothing for 0.5 s."""
-        statuses = self.trace.statuses
-        fresh = statuses and time.time_ns() - statuses[-1].sent_ns < _FRESH_NS
-        return statuses[-1].mode if fresh else ""
 
     @property
     def command(self) -> CommandSample | None:
@@ -203,16 +162,6 @@ class ConformanceProbe:
 
     # -- what is done -------------------------------------------------------------------------------------------------
 
-    def begin(self) -> Trace:
-        """Begin a new recording; the last half second of the one before is its beginning. Gives the new one."""
-        since_ns = time.time_ns() - _FRESH_NS
-        with self._lock:
-            old = self.trace
-            commands = [c for c in old.commands if c.sent_ns > since_ns]
-            statuses = [s for s in old.statuses if s.sent_ns > since_ns]
-            self.trace = Trace(commands, statuses, [], period_ns=old.period_ns)
-        return self.trace
-
     def lead(self, motion: Motion | None) -> None:
         """Let the leader arm do this, from now on; None: it falls silent."""
         self._began_s["leader"] = time.monotonic()
@@ -257,7 +206,7 @@ class ConformanceProbe:
     def _subscribe(self, twin: Sequence[str] | None) -> None:
         node, profile = self._node, self._profile
         for topic in profile.command_topics:
-            node.create_subscription(JointState, topic, self._on_command, _ALL)
+            node.create_subscription(JointState, topic, self._on_command, ALL)
         node.create_subscription(ControlStatus, "status", self._on_status, COMMAND)
         for source in self._transport.incoming:
             kind = interface(source.type)
@@ -280,11 +229,6 @@ class ConformanceProbe:
             self._truth_frames[name] = {}
             see = partial(self._on_picture, image_frame, deque[int](maxlen=1), self._truth_frames, name)
             node.create_subscription(Image, f"/f1_sim/camera/{name}", see, _PICTURES)
-
-    def _spin(self) -> None:
-        # Not `executor.spin`: shutting an executor down while another thread spins it raises in that thread.
-        while not self._stop.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
 
     def _send(self) -> None:
         due_s, ticks, every = time.monotonic(), 0, round(LEADER_HZ / CHUNK_HZ)
