@@ -113,6 +113,15 @@ class Controller:
         return self._arbiter.detail if self.mode is Mode.FAULT else self._reason
 
     @property
+    def estranged(self) -> bool:
+        """The arm is not where it was commanded to be, which is a FAULT, and the command is at rest.
+
+        An arm that follows again would go to the command at once, whoever stands beside it then.
+        """
+        at_rest = self._anchored and not self._limiter.velocity.any()
+        return at_rest and self._arbiter.cause is Cause.TRACKING
+
+    @property
     def commanded(self) -> Array | None:
         """Last commanded position, (joints,) rad; None before the first command."""
         return self._limiter.position if self._anchored else None

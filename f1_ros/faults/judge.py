@@ -256,6 +256,9 @@ def _named(fault: Fault, trace: Trace, outcome: Outcome) -> None:
 
 def _missed(trace: Trace, outcome: Outcome, share: float) -> None:
     inside = [s for s in trace.statuses if trace.injected_ns <= s.sent_ns <= trace.cleared_ns]
+    # While nothing is sent the count begins anew: no robot sees what is late then.
+    anew = (i for i, (a, b) in enumerate(pairwise(inside), 1) if b.ticks < a.ticks)
+    inside = inside[: next(anew, None)]
     if len(inside) < 2:
         return
     outcome.missed = inside[-1].missed - inside[0].missed

@@ -209,11 +209,13 @@ class _Rig:
         """
         deadline, since, refusal = time.monotonic() + READY_S, time.monotonic(), ""
         while time.monotonic() < deadline:
-            if self.probe.mode != base.value:
+            if not self.probe.robot_obeys:  # asked for now, the arm would set off with a jump when it obeys again
+                refusal, since = "the robot obeys no one", time.monotonic()
+            elif self.probe.mode != base.value:
                 if base is Base.TELEOP:
                     self.probe.swing()
                 refusal, since = self._request(base.value), time.monotonic()
-            elif not self.probe.robot_obeys or self.probe.trace.statuses[-1].reason not in _FOLLOWS:
+            elif self.probe.trace.statuses[-1].reason not in _FOLLOWS:
                 since = time.monotonic()
             elif time.monotonic() - since >= HEALTHY_S:
                 self._account()

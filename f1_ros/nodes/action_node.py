@@ -359,6 +359,8 @@ class ActionNode(ManagedNode):
         if rivals:
             with self._lock:
                 self._controller.on_trouble(Cause.RIVAL, rivals)
+        if self._controller.estranged:
+            self._withhold(self._controller.reason)
         if self._wanted_mode is not None and self._commands.open and self._request(self._wanted_mode)[0]:
             self._wanted_mode = None
         if time.monotonic() - self._active_s < GRACE_S:

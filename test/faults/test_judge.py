@@ -147,6 +147,15 @@ def test_what_the_machine_misses_anyway_is_not_the_faults() -> None:
     assert judged(made, missed_share=0.2).ok
 
 
+def test_ticks_are_counted_anew_once_nothing_is_sent_and_those_before_still_count() -> None:
+    made = trace()
+    for index in (6, 7):
+        status(made, index, ticks=index)
+    assert judged(made).ok
+    status(made, 5, missed=3)
+    assert any("3 of 43 ticks missed" in problem for problem in judged(made).problems)
+
+
 def test_a_fault_that_the_robot_shall_ride_out_may_not_stop_it() -> None:
     floods = fault("leader_floods")
     made = trace()

@@ -28,8 +28,8 @@ def domain(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_faults_are_handled_as_declared_and_a_wrong_declaration_is_reported(domain: None, tmp_path: Path) -> None:
     # Without a policy, so that nothing here depends on how fast this machine is.
     names = ["joint_state_nan", "joint_state_repeats", "leader_disconnects", "publisher_stopped"]
-    faults = list(choose(names, load_profile("franka_fr3")))
-    wrong = dataclasses.replace(faults[-1], name="planted", reason="the moon is full")
+    faults = list(choose([*names, "publisher_killed"], load_profile("franka_fr3")))
+    wrong = dataclasses.replace(faults[-2], name="planted", reason="the moon is full")
     results = run_faults([*faults, wrong], "none", tmp_path, say=lambda line: None)
     outcomes = {outcome.fault: outcome for outcome in results.outcomes}
     assert results.systems == 1
@@ -40,6 +40,8 @@ def test_faults_are_handled_as_declared_and_a_wrong_declaration_is_reported(doma
         assert outcome.periods <= 2.0, outcome
         late = ("noticed after", "named after", "ticks missed")  # a busy machine's
         assert [p for p in outcome.problems if not any(word in p for word in late)] == [], outcome
+    killed = outcomes["publisher_killed"]  # it comes back in HOLD, and the robot obeys no one for up to 20 s
+    assert killed.ok, killed
     planted = outcomes["planted"]
     assert any("not 'the moon is full'" in problem for problem in planted.problems)
     assert "no command for" in planted.first_try  # it was made twice, and failed twice

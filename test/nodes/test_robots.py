@@ -99,6 +99,15 @@ def test_genie_gets_both_arms_in_one_message_and_a_second_publisher_on_a_gripper
     ros.until(lambda: robot.status.mode == ControlStatus.FAULT, "an arm that does not follow is a fault", drive)
     # The stand-in's arm stays at 0.1: a target further than 0.2618 rad from it would be refused.
     assert max(m.position[7] for m in arms) < 0.1 + 0.2618
+    ros.until(lambda: "Nothing is sent" in robot.status.reason, "an arm that follows again may not set off by itself")
+    ros.spin(0.3)
+    count = len(arms)
+    ros.spin(0.5)
+    assert len(arms) == count
+    assert "does not follow" in robot.status.reason
+    assert robot.ask(SetMode.Request.HOLD).success
+    ros.until(lambda: len(arms) > count + 5, "the arms are held again")
+    np.testing.assert_allclose(arms[count].position, [0.1] * 14, atol=1e-6)
 
 
 def test_a_simulation_s_values_move_nothing_whose_joint_state_does_not_come_with_the_clock(ros: Any) -> None:
