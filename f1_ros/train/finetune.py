@@ -25,7 +25,7 @@ from f1_ros.engine.policy import STATS_FILE, PolicyFile, load_policy_file
 from f1_ros.engine.protocol import PolicySpec
 from f1_ros.errors import CheckpointError, ConfigError
 from f1_ros.model.checkpoint import load_policy_network, load_visual_tokenizer, read_config
-from f1_ros.model.config import F1Config
+from f1_ros.model.config import F1Config, KeypointConvConfig
 from f1_ros.model.f1 import F1Model
 from f1_ros.model.language import LanguageTokenizer
 from f1_ros.observe.geometry import CameraGeometry
@@ -178,6 +178,15 @@ def network_config(config: TrainConfig, file: PolicyFile) -> F1Config:
             shape.temporal_conv_kernel_size if shape.use_world_model else len(spec.history_offsets),
         ),
     }
+    images = shape.vision.images if isinstance(shape.vision, KeypointConvConfig) else None
+    if images is not None:
+        fits["cameras and past_images"] = (len(spec.cameras) + len(spec.past_images), images)
+    for key, names, room in (
+        ("state_names", spec.state_names, shape.max_state_dim),
+        ("action_names", spec.action_names, shape.max_action_dim),
+    ):
+        if len(names) > room:  # fewer are filled up with zeros
+            fits[key] = (len(names), room)
     for key, (wanted, has) in fits.items():
         require(
             wanted == has,

@@ -194,6 +194,8 @@ def test_pre_training_takes_other_robots_at_other_rates(place: Path, capsys: pyt
         ("image_size", 32, "policy.spec.image_size asks for 32, the network has 16"),
         ("history_offsets", [-1, 0], "policy.spec.history_offsets asks for 2, the network has 3"),
         ("cameras", ["top", "wrist"], "observation.images.top"),
+        ("past_images", [0], "policy.spec.cameras and past_images asks for 3, the network has 2"),
+        ("state_names", [f"joint{i}" for i in range(40)], "policy.spec.state_names asks for 40, the network has 4"),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused(
