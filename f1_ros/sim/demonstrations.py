@@ -43,11 +43,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from f1_ros.errors import ConfigError, SimulationError
+from f1_ros.errors import ConfigError
 from f1_ros.sim.camera import Renderer, Snapshot, open_renderer
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.cover import Cover
-from f1_ros.sim.episodes import PREROLL_STEPS, EpisodeStart, covered_steps, training_seed
+from f1_ros.sim.episodes import (
+    PREROLL_PHASE,
+    PREROLL_STEPS,
+    REST_STEPS,
+    EpisodeStart,
+    covered_steps,
+    first_kept,
+)
 from f1_ros.sim.expert import Expert, Phase, WorldState
 from f1_ros.sim.lockstep import NOISE_LEVELS, STEP_NS, Disturbance, StepDriver
 from f1_ros.sim.pool import MOST_WORKERS, run_jobs
@@ -60,13 +67,10 @@ from f1_ros.sim.worlds import WorldConfig
 ARRAYS = ("front", "wrist", "state", "action", "executed", "cube", "tool", "phase", "episode")
 COLOUR_ARRAYS = (*ARRAYS, "cubes", "instruction")
 """What is written for task "colour"."""
-PREROLL_PHASE = -1
 PART_EPISODES = 20
 _RIDE_SHARE = 0.6
 _DROP_WITHIN = 8  # steps around the end of the pre-roll
 _MAX_STEPS = 105
-_REST_STEPS = 3  # steps of waiting at the end of an episode
-_MAX_ATTEMPTS = 60
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,7 @@ def demonstrate(world: BeltWorld, seed: int, episode: int) -> Episode:
         SimulationError: if the expert fails 60 times.
     """
     noise = NOISE_LEVELS[episode % len(NOISE_LEVELS)]
-    for attempt in range(_MAX_ATTEMPTS):
-        kept = _attempt(world, training_seed(seed, episode, attempt), noise, attempt + 1)
-        if kept is not None:
-            return kept
-    raise SimulationError(
-        f"The expert failed {_MAX_ATTEMPTS} times in episode {episode}.", remedy="Lower the belt speed in belt.yaml."
-    )
+    return first_kept(partial(_attempt, world, noise), seed, episode, "Lower the belt speed in belt.yaml.")
 
 
 def record(
@@ -191,7 +189,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
         (folder / ".lock").unlink()
 
 
-def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> Episode | None:
+def _attempt(world: BeltWorld, noise: float, world_seed: int, attempts: int) -> Episode | None:
     rng = np.random.default_rng([world_seed, 2])
     world.reset(world_seed)
     if rng.random() < _RIDE_SHARE or world.config.cover:
@@ -223,7 +221,7 @@ def _attempt(world: BeltWorld, world_seed: int, noise: float, attempts: int) -> 
         if world.counts.missed:
             return None
         waited = waited + 1 if world.counts.binned and clean.phase is Phase.WAIT else 0
-        if waited == _REST_STEPS:
+        if waited == REST_STEPS:
             break
     if not (world.counts.picked and world.counts.binned):
         return None

@@ -6,19 +6,31 @@ Training and evaluation never share a seed: training seeds are even, evaluation 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
+from f1_ros.errors import SimulationError
 from f1_ros.sim.lockstep import STEP_NS, StepDriver
 from f1_ros.sim.world import BeltWorld
 
 PREROLL_STEPS = 9
 """Steps for which the arm stands still at the start, so that an image history exists."""
 
+PREROLL_PHASE = -1
+"""What a recording's `phase` says during the pre-roll."""
+
+REST_STEPS = 3
+"""Recorded after the task is done: a policy learns that nothing is left to do."""
+
+MAX_ATTEMPTS = 60
+"""Of the expert, in an episode that is to be kept."""
+
 Arrival = Literal["ride", "drop"]
-_ATTEMPTS = 100
+Kept = TypeVar("Kept")
+_ATTEMPTS = 100  # more than `MAX_ATTEMPTS`
 _EPISODES = 1_000_000
 
 
@@ -30,6 +42,25 @@ def training_seed(seed: int, episode: int, attempt: int = 0) -> int:
 def evaluation_seed(seed: int, episode: int) -> int:
     """World seed of an evaluation episode: odd."""
     return 2 * ((seed * _EPISODES + episode) * _ATTEMPTS) + 1
+
+
+def first_kept(attempt: Callable[[int, int], Kept | None], seed: int, episode: int, remedy: str) -> Kept:
+    """The first attempt at a training episode that can be kept, each with a world seed of its own.
+
+    Args:
+        attempt: takes the world seed and the attempt's number, from 1; gives nothing if the expert failed.
+        seed: of the recording.
+        episode: its number.
+        remedy: what to do if all fail.
+
+    Raises:
+        SimulationError: if the expert fails 60 times.
+    """
+    for number in range(MAX_ATTEMPTS):
+        kept = attempt(training_seed(seed, episode, number), number + 1)
+        if kept is not None:
+            return kept
+    raise SimulationError(f"The expert failed {MAX_ATTEMPTS} times in episode {episode}.", remedy=remedy)
 
 
 @dataclass(frozen=True)

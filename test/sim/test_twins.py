@@ -19,10 +19,11 @@ from f1_ros.robots.profile import load_profile
 from f1_ros.sim.camera import open_renderer
 from f1_ros.sim.dataset import record_dataset
 from f1_ros.sim.demonstrations import record
+from f1_ros.sim.episodes import PREROLL_PHASE
 from f1_ros.sim.evaluate import EvaluationSettings, evaluate
 from f1_ros.sim.policy_runner import PolicyRunner
 from f1_ros.sim.twins.config import Genie1Config, Lift2Config
-from f1_ros.sim.twins.demonstrations import PREROLL_PHASE, demonstrate_task
+from f1_ros.sim.twins.demonstrations import demonstrate_task
 from f1_ros.sim.twins.experts import open_expert
 from f1_ros.sim.twins.genie1 import BIN_CENTRE, TABLE_TOP, Genie1World
 from f1_ros.sim.twins.lift2 import BUTTON, BUTTON_PRESSED, Lift2World

@@ -25,9 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from f1_ros.errors import SimulationError
 from f1_ros.sim.camera import Renderer, Snapshot, open_renderer
-from f1_ros.sim.episodes import PREROLL_STEPS, training_seed
+from f1_ros.sim.episodes import PREROLL_PHASE, PREROLL_STEPS, REST_STEPS, first_kept
 from f1_ros.sim.lockstep import Disturbance, StepDriver
 from f1_ros.sim.twins.config import TwinConfig
 from f1_ros.sim.twins.episodes import EPISODE_STEPS
@@ -36,11 +35,8 @@ from f1_ros.sim.twins.opening import open_twin
 from f1_ros.sim.twins.tables import expert_limits
 from f1_ros.sim.twins.world import TwinWorld
 
-PREROLL_PHASE = -1
 NOISE_LEVELS = (0.0, 0.015, 0.03, 0.045)
 """As at the belt, m/s, but half: both hands are pushed, and from 0.06 on the experts fail more often than not."""
-_REST_STEPS = 3  # recorded after the task is done: a policy learns that nothing is left to do
-_MAX_ATTEMPTS = 60
 _SIZE = 96
 _FLOATS = ("state", "action", "executed", "thing", "tools")
 
@@ -71,17 +67,11 @@ def demonstrate_task(world: TwinWorld, seed: int, episode: int) -> TwinEpisode:
         SimulationError: if the expert fails 60 times.
     """
     noise = NOISE_LEVELS[episode % len(NOISE_LEVELS)]
-    for attempt in range(_MAX_ATTEMPTS):
-        kept = _attempt(world, training_seed(seed, episode, attempt), noise, attempt + 1)
-        if kept is not None:
-            return kept
-    raise SimulationError(
-        f"The expert failed {_MAX_ATTEMPTS} times in episode {episode}.",
-        remedy="Narrow the ranges of the world's configuration.",
-    )
+    remedy = "Narrow the ranges of the world's configuration."
+    return first_kept(partial(_attempt, world, noise), seed, episode, remedy)
 
 
-def _attempt(world: TwinWorld, world_seed: int, noise: float, attempts: int) -> TwinEpisode | None:
+def _attempt(world: TwinWorld, noise: float, world_seed: int, attempts: int) -> TwinEpisode | None:
     world.reset(world_seed)
     driver, expert = StepDriver(world, expert_limits(world.robot)), open_expert(world)
     driver.reset()
@@ -104,7 +94,7 @@ def _attempt(world: TwinWorld, world_seed: int, noise: float, attempts: int) -> 
             return None
         if world.done:
             done_step, rested = step if done_step < 0 else done_step, rested + 1
-            if rested > _REST_STEPS:
+            if rested > REST_STEPS:
                 break
     if not world.done:
         return None
