@@ -201,15 +201,18 @@ class DemoWatcher:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._stop = threading.Event()
+        self._bug: Exception | None = None
         self._thread = threading.Thread(target=self._spin, name="demo", daemon=True)
 
     @property
     def ready(self) -> bool:
-        """See `DemoNode.ready`."""
+        """See `DemoNode.ready`; raises what has ended the thread."""
+        self._check()
         return self._node.ready
 
     def ask_for(self, mode: str) -> bool:
-        """See `DemoNode.ask_for`."""
+        """See `DemoNode.ask_for`; raises what has ended the thread."""
+        self._check()
         return self._node.ask_for(mode)
 
     @property
@@ -232,5 +235,13 @@ class DemoWatcher:
 
     def _spin(self) -> None:
         # Not `executor.spin`: shutting an executor down while another thread spins it raises in that thread.
-        while not self._stop.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
+        try:
+            while not self._stop.is_set():
+                self._executor.spin_once(timeout_sec=0.1)
+        except Exception as bug:
+            self._bug = bug
+            raise
+
+    def _check(self) -> None:
+        if self._bug is not None:
+            raise self._bug

@@ -65,9 +65,10 @@ def test_it_reads_a_twins_own_messages_and_keeps_its_pictures(
 ) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", str(ros.domain))
     file = json.loads((policy / "policy.json").read_text())
-    file["spec"] |= {"robot": "arx_lift2_x5", "cameras": ["camera_h", "camera_l", "camera_r"]}
+    cameras = ["camera_h", "camera_l", "camera_r"]
+    file["spec"] |= {"robot": "arx_lift2_x5", "cameras": cameras, "history_resize": 48, "history_size": 48}
     (policy / "policy.json").write_text(json.dumps(file))
-    ros.start("twin_node", config="arx_lift2", repeat=False, image_width=128, real_time_factor=0.5)
+    ros.start("twin_node", config="arx_lift2", repeat=False, real_time_factor=0.5)
     ros.start("action_node", profile="arx_lift2_x5", use_sim_time=True)
     recording = Recording()
     with DemoWatcher(recording, policy, SHOWS["arx_lift2"]) as watcher:
@@ -75,14 +76,11 @@ def test_it_reads_a_twins_own_messages_and_keeps_its_pictures(
         ros.until(lambda: watcher.ask_for("HOLD") and len(recording.pictures) > 5, "HOLD, and pictures")
         assert not watcher.ready  # no policy runs
     assert [len(arm) for arm in recording.arms] == [6, 6]
-    assert recording.joint_names == (
-        *(f"left_joint{i}" for i in range(1, 7)),
-        *(f"right_joint{i}" for i in range(1, 7)),
-    )
+    assert recording.joint_names == tuple(f"{side}_joint{i}" for side in ("left", "right") for i in range(1, 7))
     assert recording.commanded[-1][1] == pytest.approx(recording.measured[-1][1], abs=0.02)
     stamps = [stamp for stamp, _ in recording.measured]
     assert len(set(stamps)) == len(stamps), "both arms together are one sample"
     assert min(b - a for (a, _), (b, _) in itertools.pairwise(recording.pictures)) >= 100_000_000
     assert len(recording.frames) > len(recording.pictures)
-    assert (recording.pictures[-1][1].shape, recording.frames[-1][1].shape) == ((96, 128, 3), (96, 96, 3))
+    assert (recording.pictures[-1][1].shape, recording.frames[-1][1].shape) == ((96, 96, 3), (48, 48, 3))
     assert recording.counts.refused == 0
