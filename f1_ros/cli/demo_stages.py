@@ -129,7 +129,7 @@ class Stages:
         if now >= self._next_line and self._recording.statuses:
             self._next_line = now + (LINE_PERIOD_S if self._live else PLAIN_LINE_PERIOD_S)
             line = self._line(self._recording, now - self._begin)
-            print(f"\r{line:<110}" if self._live else line, end="" if self._live else "\n", flush=True)
+            print(f"\r{line:<140}" if self._live else line, end="" if self._live else "\n", flush=True)
             self._line_stands = self._live
 
     def _state(self) -> str:
