@@ -67,9 +67,9 @@ class Belt:
         line = f"cubes: teleop {recording.before_policy.done}, policy {recording.by_policy.done}"
         return line if recording.switch_ns is None else f"{line} (missed {recording.by_policy.lost})"
 
-    def caption(self, counts: Counts) -> str:
-        """Cubes picked."""
-        return f"picked: {counts.done}"
+    def caption(self, recording: Recording, now_ns: int) -> str:
+        """Cubes that were picked until then by whoever moved the arm."""
+        return f"picked: {recording.counts_at(now_ns).done}"
 
     def scenes(self, recording: Recording, times_ns: list[int], width: int, height: int) -> Iterator[Picture]:
         """The scene, drawn as joints, gripper and cube were recorded."""

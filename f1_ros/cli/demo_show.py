@@ -67,8 +67,8 @@ class Show(Protocol):
         """The same in some words, for the live line."""
         ...
 
-    def caption(self, counts: Counts) -> str:
-        """The same in fewer, for the video."""
+    def caption(self, recording: Recording, now_ns: int) -> str:
+        """The same in fewer, for the video at an instant, ns on the ROS clock."""
         ...
 
     def scenes(self, recording: Recording, times_ns: list[int], width: int, height: int) -> Iterator[Picture]:

@@ -79,8 +79,11 @@ class Twin:
         policy = recording.by_policy
         return f"tasks: done {policy.done}, lost {policy.lost} (stages of this one {recording.counts.stages})"
 
-    def caption(self, counts: Counts) -> str:
-        """Tasks done and lost."""
+    def caption(self, recording: Recording, now_ns: int) -> str:
+        """Tasks done and lost until then; nothing while the arms hold."""
+        if recording.switch_ns is None or now_ns < recording.switch_ns:
+            return ""
+        counts = recording.counts_at(now_ns)
         return f"done: {counts.done}, lost: {counts.lost}"
 
     def scenes(self, recording: Recording, times_ns: list[int], width: int, height: int) -> Iterator[Picture]:

@@ -83,7 +83,7 @@ def compose(recording: Recording, scenes: Iterable[Picture], times_ns: list[int]
             mode = recording.statuses[at].mode
             _write(picture, mode, (left, 40), 0.9, _ACCENT if mode == "POLICY" else _TEXT, 2)
         _write(picture, _when(recording, now_ns), (left + 180, 40), 0.6, _DIM)
-        _write(picture, show.caption(recording.counts_at(now_ns)), (left + 420, 40), 0.6, _TEXT)
+        _write(picture, show.caption(recording, now_ns), (left + 420, 40), 0.6, _TEXT)
         shown = bisect_right(pair_stamps, now_ns) - 1
         fresh = shown >= 0 and now_ns - pair_stamps[shown] < 1_500_000_000
         _panel(picture, FORESEEN, "foreseen 0.3 s before", matched[shown].foreseen if fresh else None)

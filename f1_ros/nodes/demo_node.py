@@ -40,7 +40,6 @@ from f1_ros.robots.profile import RobotProfile, load_profile
 MODES = {mode.value: mode.name for mode in Mode}
 NUMBERS = {name: number for number, name in MODES.items()}
 
-
 PICTURE_NS = SECOND_NS // 10
 """Shortest time between two pictures that are kept for the video."""
 

@@ -14,12 +14,15 @@ from f1_ros.bringup_options import Genie1Options
 from f1_ros.cli.demo import DemoOptions, add_options, all_figures, demo_options, describe, fault_lines, live_line
 from f1_ros.cli.demo_plot import plot_joints
 from f1_ros.cli.demo_show import SHOWS
+from f1_ros.cli.demo_stages import Stage, Stages
 from f1_ros.cli.demo_video import SECOND_NS, leave_video, pairs
 from f1_ros.cli.recording import Counts, Recording, StatusSample
 from f1_ros.cli.report import Result
-from f1_ros.errors import ConfigError
+from f1_ros.errors import BringUpError, ConfigError
 from f1_ros.paths import share_dir
+from f1_ros.processes import OnExit, ProcessSpec
 from f1_ros.robots.profile import load_profile
+from f1_ros.supervisor import Death
 
 JOINTS = tuple(f"fr3_joint{i}" for i in range(1, 8))
 POSE = np.array([0.0, -0.7854, 0.0, -2.3562, 0.0, 1.5708, 0.7854])
@@ -166,6 +169,51 @@ def test_a_twins_live_line_shows_its_tasks(twin_recording: Recording) -> None:
 def test_counts_at_an_instant_are_those_since_the_switch_once_it_is_over(twin_recording: Recording) -> None:
     seen = [twin_recording.counts_at(round(s * SECOND_NS)) for s in (2.9, 3.5, 4.5)]
     assert [(c.done, c.lost) for c in seen] == [(0, 4), (0, 0), (2, 1)]
+
+
+def test_what_was_lost_while_a_twin_held_is_not_told_of_its_policy(twin_recording: Recording) -> None:
+    captions = [SHOWS["genie1"].caption(twin_recording, round(s * SECOND_NS)) for s in (2.9, 3.5, 4.5)]
+    assert captions == ["", "done: 0, lost: 0", "done: 2, lost: 1"]
+
+
+class StandIn:
+    """A system of one process, and what watches it, in one."""
+
+    def __init__(self, deaths: Sequence[Death] = ()) -> None:
+        self.refusal = "no chunk has come"
+        self.asked: list[str] = []
+        self._deaths = list(deaths)
+
+    def poll(self, timeout_s: float) -> list[Death]:
+        return self._deaths
+
+    def ask_for(self, mode: str) -> bool:
+        self.asked.append(mode)
+        return True
+
+
+def stages_of(stand_in: StandIn, recording: Recording) -> Stages:
+    return Stages(stand_in, stand_in, recording, Path("logs"), 1.0, lambda _, __: "line")  # type: ignore[arg-type]
+
+
+def test_a_stage_that_does_not_end_in_time_can_be_tried_or_refused(twin_recording: Recording) -> None:
+    stand_in = StandIn()
+    stages = stages_of(stand_in, twin_recording)
+    assert stages.tried(Stage("", "POLICY", lambda _: True, 0.0, "nothing"))
+    never = Stage("", "HOLD", lambda _: False, 0.0, "a task to be done")
+    assert not stages.tried(never)
+    with pytest.raises(BringUpError, match="Waited 0 s for a task to be done; mode POLICY: no chunk has come"):
+        stages.pass_through(never)
+    assert stand_in.asked[0] == "POLICY"
+    assert set(stand_in.asked[1:]) == {"HOLD"}
+
+
+def test_a_process_that_dies_ends_the_demo_with_its_log_named(twin_recording: Recording) -> None:
+    spec = ProcessSpec("twin_node", "twin_node", OnExit.END_SYSTEM, "simulated robot", {})
+    stages = stages_of(StandIn([Death(spec, 1)]), twin_recording)
+    with pytest.raises(BringUpError, match="twin_node") as ended:
+        stages.tried(Stage("", "HOLD", lambda _: False, 60.0, "anything"))
+    assert "logs/twin_node.log" in ended.value.remedy
 
 
 def test_a_prediction_is_paired_with_the_frame_of_its_instant(recording: Recording) -> None:
