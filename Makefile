@@ -1,5 +1,6 @@
 # make setup   .venv with everything that a machine without ROS needs (the other targets do it first)
 # make demo    simulated Franka at the belt: teleoperation, then the policy; leaves demo_out/
+#              ROBOT=genie1 or ROBOT=arx_lift2: their twins, run by their policies
 # make test    ruff, mypy, unit tests, then tests with real ROS processes
 # make bench   everything in bench/, more than an hour: the running system, faults, simulation, training; into bench/results/
 # make bench-peers   lerobot in an environment of its own (8 GB): make bench runs it beside ours
@@ -13,8 +14,9 @@ LIBERO_VENV := .venv-libero
 PEERS_VENV := .venv-peers
 INTERFACES := $(shell find msg test/interfaces -type f)
 
-# demo and bench: EPISODES= cubes for the policy in place of a minute, HEADLESS=1 no window, JSON= figures to a file,
+# demo and bench: EPISODES= cubes (or tasks) for the policy in place of a minute, HEADLESS=1 no window, JSON= figures to a file,
 # ENGINE= what runs the policy: auto, a name in config/engines, or a directory of `f1-ros engine build`
+ROBOT ?= franka
 EPISODES ?=
 ENGINE ?= auto
 HEADLESS ?=
@@ -51,7 +53,7 @@ test: lint
 	exit $$status
 
 demo: setup
-	$(BIN)/f1-ros demo --engine $(ENGINE) --out $(OUT) $(if $(EPISODES),--episodes $(EPISODES)) $(if $(HEADLESS),--headless) \
+	$(BIN)/f1-ros demo --robot $(ROBOT) --engine $(ENGINE) --out $(OUT) $(if $(EPISODES),--episodes $(EPISODES)) $(if $(HEADLESS),--headless) \
 	  $(if $(JSON),--json $(JSON))
 
 bench: setup

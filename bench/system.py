@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from f1_ros.cli.demo import add_options, demo_options, fault_lines, run_system
+from f1_ros.cli.demo import DemoOptions, add_options, all_figures, demo_options, fault_lines, run_system
 from f1_ros.cli.engine import prepare
-from f1_ros.cli.recording import Recording, figures, median
+from f1_ros.cli.recording import Recording, median
 from f1_ros.cli.report import Report, Result
 from f1_ros.errors import F1Error
 
@@ -29,11 +29,11 @@ def bare_loop() -> subprocess.Popen[str]:
     )
 
 
-def report(recording: Recording, bare_ms: list[float]) -> Report:
+def report(recording: Recording, options: DemoOptions, bare_ms: list[float]) -> Report:
     """Figures of the run, and the raw ones beside them."""
     latencies = recording.camera_to_command_ms()
     results = [
-        *figures(recording),
+        *all_figures(recording, options),
         Result("camera_to_command_p95_ms", float(np.percentile(latencies, 95)) if latencies else None, "ms"),
         Result("bare_loop_period_error_p50_ms", median(bare_ms), "ms"),
         Result("bare_loop_period_error_p99_ms", float(np.percentile(bare_ms, 99)), "ms"),
@@ -47,7 +47,7 @@ def report(recording: Recording, bare_ms: list[float]) -> Report:
             str(q): float(np.percentile(bare_ms, q)) for q in (50, 90, 99, 99.9, 100)
         },
     }
-    return Report("make bench", results, {"raw": raw, "faults": fault_lines(recording)})
+    return Report("make bench", results, {"robot": options.robot, "raw": raw, "faults": fault_lines(recording)})
 
 
 def main() -> int:
@@ -64,9 +64,9 @@ def main() -> int:
         with bare_loop() as bare:
             recording = run_system(options)
             bare_ms = json.loads(bare.communicate()[0])
-        result = report(recording, bare_ms)
+        result = report(recording, options, bare_ms)
         result.print_table()
-        result.write(args.out / "system.json")
+        result.write(args.out / ("system.json" if options.robot == "franka" else f"system_{options.robot}.json"))
         result.write(args.json)
     except F1Error as error:
         print(f"bench: {error}", file=sys.stderr)

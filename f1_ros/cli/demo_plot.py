@@ -1,4 +1,4 @@
-"""The demo's plot: commanded and measured joints, with the switch to the policy marked."""
+"""The demo's plot: commanded and measured joints of every arm, with the switch to the policy marked."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from f1_ros.cli.recording import Array, Recording
 _COMMANDED, _MEASURED, _SWITCH = "#d62728", "#1f77b4", "#2ca02c"
 
 
-def plot_joints(recording: Recording, path: Path, around_s: float = 15.0) -> None:
-    """Draw every joint's commanded and measured position over time.
+def plot_joints(recording: Recording, path: Path, before: str, around_s: float = 15.0) -> None:
+    """Draw every joint's commanded and measured position over time, a column an arm.
 
     Args:
         recording: what was seen; needs at least one command.
         path: picture file to write.
+        before: what the policy takes over from.
         around_s: time that is shown before and after the switch, s; all of it where there was no switch.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -27,19 +28,24 @@ def plot_joints(recording: Recording, path: Path, around_s: float = 15.0) -> Non
     commanded = _series(recording.commanded, zero_ns, window)
     measured = _series(recording.measured, zero_ns, window)
 
-    joints = recording.joint_names
-    figure = Figure(figsize=(11, 1.5 * len(joints) + 0.8), layout="constrained")
+    arms = recording.arms
+    rows = max(len(arm) for arm in arms)
+    figure = Figure(figsize=(11 if len(arms) == 1 else 8 * len(arms), 1.5 * rows + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = np.atleast_1d(figure.subplots(len(joints), 1, sharex=True))
-    for i, (axis, name) in enumerate(zip(axes, joints, strict=True)):
-        axis.plot(commanded[0], commanded[1][:, i], color=_COMMANDED, linewidth=1.2, label="commanded")
-        axis.plot(measured[0], measured[1][:, i], color=_MEASURED, linewidth=1.0, label="measured")
-        if recording.switch_ns is not None:
-            axis.axvline(0.0, color=_SWITCH, linestyle="--", linewidth=1.2, label="teleoperation → policy")
-        axis.set_ylabel(f"{name}\nrad", fontsize=8)
-        axis.grid(alpha=0.3)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
-    axes[-1].set_xlabel("s after the switch" if recording.switch_ns is not None else "s")
+    axes = figure.subplots(rows, len(arms), sharex=True, squeeze=False)
+    first = 0
+    for column, arm in enumerate(arms):
+        for i, name in enumerate(arm):
+            axis = axes[i, column]
+            axis.plot(commanded[0], commanded[1][:, first + i], color=_COMMANDED, linewidth=1.2, label="commanded")
+            axis.plot(measured[0], measured[1][:, first + i], color=_MEASURED, linewidth=1.0, label="measured")
+            if recording.switch_ns is not None:
+                axis.axvline(0.0, color=_SWITCH, linestyle="--", linewidth=1.2, label=f"{before} → policy")
+            axis.set_ylabel(f"{name}\nrad", fontsize=8)
+            axis.grid(alpha=0.3)
+        axes[-1, column].set_xlabel("s after the switch" if recording.switch_ns is not None else "s")
+        first += len(arm)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     figure.suptitle("Commanded and measured joints")
     figure.savefig(path, dpi=110)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from f1_ros.cli.demo_scene import draw_scene
+from f1_ros.cli.demo_show import Show
 from f1_ros.cli.recording import Picture, Recording
 
 SECOND_NS = 1_000_000_000
 FPS = 10
-BEFORE_NS, AFTER_NS = 10 * SECOND_NS, 40 * SECOND_NS  # shown around the switch
-GIF_NS = 8 * SECOND_NS  # likewise, in the GIF
+AFTER_NS = 40 * SECOND_NS  # shown after the switch
+GIF_NS = 8 * SECOND_NS  # shown around it, in the GIF
 WIDTH, HEIGHT = 960, 540
 SCENE = (24, 60, 608, 456)  # left, top, width, height; px
 SMALL = 214
@@ -47,46 +47,43 @@ def pairs(recording: Recording, tolerance_ns: int = 25_000_000) -> list[Pair]:
     return found
 
 
-def leave_video(recording: Recording, out: Path) -> list[str]:
+def leave_video(recording: Recording, out: Path, show: Show) -> list[str]:
     """Write `demo.mp4`, and of its middle part `demo.gif`; returns their names."""
     begin_ns, end_ns = recording.statuses[0].time_ns, recording.statuses[-1].time_ns
     switch_ns = recording.switch_ns if recording.switch_ns is not None else begin_ns
-    begin_ns, end_ns = max(begin_ns, switch_ns - BEFORE_NS), min(end_ns, switch_ns + AFTER_NS)
+    begin_ns, end_ns = max(begin_ns, switch_ns - round(show.before_s * SECOND_NS)), min(end_ns, switch_ns + AFTER_NS)
     times = list(range(begin_ns, end_ns, SECOND_NS // FPS))
     # Drawn at three quarters of the size: rays cost by the pixel.
-    scenes = draw_scene(recording, times, SCENE[2] * 3 // 4, SCENE[3] * 3 // 4)
-    pictures = list(compose(recording, scenes, times))
+    scenes = show.scenes(recording, times, SCENE[2] * 3 // 4, SCENE[3] * 3 // 4)
+    pictures = list(compose(recording, scenes, times, show))
     write_mp4(pictures, out / "demo.mp4")
     shown = [p for p, t in zip(pictures, times, strict=True) if abs(t - switch_ns) <= GIF_NS]
     write_gif(shown[::2], out / "demo.gif", FPS / 2)
     return ["demo.mp4", "demo.gif"]
 
 
-def compose(recording: Recording, scenes: Iterable[Picture], times_ns: list[int]) -> Iterator[Picture]:
+def compose(recording: Recording, scenes: Iterable[Picture], times_ns: list[int], show: Show) -> Iterator[Picture]:
     """Lay out the video's pictures, (540, 960, 3) uint8 RGB.
 
     Args:
         recording: what was seen.
         scenes: the scene at each instant, uint8 RGB of any size.
         times_ns: the instants, ns on the ROS clock.
+        show: what of the demo is the robot's own.
     """
-    import cv2
-
     matched = pairs(recording)
     pair_stamps = [pair.stamp_ns for pair in matched]
     status_stamps = [status.time_ns for status in recording.statuses]
-    left, top, width, height = SCENE
+    left = SCENE[0]
     for scene, now_ns in zip(scenes, times_ns, strict=True):
         picture = np.full((HEIGHT, WIDTH, 3), _BACKGROUND, np.uint8)
-        picture[top : top + height, left : left + width] = cv2.resize(
-            scene, (width, height), interpolation=cv2.INTER_CUBIC
-        )
+        _fit(picture, scene)
         at = bisect_right(status_stamps, now_ns) - 1
         if at >= 0:
             mode = recording.statuses[at].mode
             _write(picture, mode, (left, 40), 0.9, _ACCENT if mode == "POLICY" else _TEXT, 2)
         _write(picture, _when(recording, now_ns), (left + 180, 40), 0.6, _DIM)
-        _write(picture, _cubes(recording, now_ns), (left + 420, 40), 0.6, _TEXT)
+        _write(picture, show.caption(recording, now_ns), (left + 420, 40), 0.6, _TEXT)
         shown = bisect_right(pair_stamps, now_ns) - 1
         fresh = shown >= 0 and now_ns - pair_stamps[shown] < 1_500_000_000
         _panel(picture, FORESEEN, "foreseen 0.3 s before", matched[shown].foreseen if fresh else None)
@@ -127,13 +124,15 @@ def _when(recording: Recording, now_ns: int) -> str:
     return f"{abs(since_s):.1f} s {'before' if since_s < 0 else 'after'} the switch"
 
 
-def _cubes(recording: Recording, now_ns: int) -> str:
-    """Cubes picked until now in the present mode."""
-    at = bisect_right([stamp for stamp, _ in recording.counted], now_ns) - 1
-    picked = recording.counted[at][1].picked if at >= 0 else 0
-    if recording.switch_ns is None or now_ns < recording.switch_ns:
-        return f"picked: {picked}"
-    return f"picked: {picked - recording.counts_at_switch.picked}"
+def _fit(picture: Picture, scene: Picture) -> None:
+    """Put a scene of any size into its place, as large as goes with its aspect."""
+    import cv2
+
+    left, top, width, height = SCENE
+    factor = min(width / scene.shape[1], height / scene.shape[0])
+    columns, rows = round(scene.shape[1] * factor), round(scene.shape[0] * factor)
+    left, top = left + (width - columns) // 2, top + (height - rows) // 2
+    picture[top : top + rows, left : left + columns] = cv2.resize(scene, (columns, rows), interpolation=cv2.INTER_CUBIC)
 
 
 def _panel(picture: Picture, corner: tuple[int, int], title: str, content: Picture | None) -> None:

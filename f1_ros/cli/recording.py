@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,13 +44,32 @@ class StatusSample:
 
 
 @dataclass(frozen=True)
-class CubeCounts:
-    """Cubes since the simulation's start: dropped onto the belt, picked, fallen into the bin, got away."""
+class Counts:
+    """What a simulation counts of its robot's work since its start.
 
-    spawned: int = 0
-    picked: int = 0
-    binned: int = 0
-    missed: int = 0
+    Attributes:
+        done: tasks done; at the belt, cubes picked.
+        lost: tasks whose thing is out of reach; at the belt, cubes that got away.
+        ended: tasks of which nothing more is to come; at the belt, cubes in the bin or away.
+        stages: stages that are done of the present task; 0 at the belt.
+        refused: commands that the robot did not follow.
+    """
+
+    done: int = 0
+    lost: int = 0
+    ended: int = 0
+    stages: int = 0
+    refused: int = 0
+
+    def since(self, before: Counts) -> Counts:
+        """What has been counted after `before`; stages are those of the present task."""
+        return Counts(
+            self.done - before.done,
+            self.lost - before.lost,
+            self.ended - before.ended,
+            self.stages,
+            self.refused - before.refused,
+        )
 
 
 @dataclass
@@ -57,60 +77,64 @@ class Recording:
     """Everything seen, in order of arrival. One thread appends, others read.
 
     Attributes:
-        joint_names: the arm's joints, order of `commanded` and `measured`.
+        arms: names of each arm's joints; one arm after the other they are the order of `commanded` and `measured`.
         commanded: (stamp ns, (joints,) rad) of every command.
         measured: (stamp ns, (joints,) rad) of every joint state.
         frames: (stamp ns, (S, S, 3) uint8 RGB) of camera 0, preprocessed as the policy's history.
+        pictures: (stamp ns, (H, W, 3) uint8 RGB) of camera 0 as policies see it, for the video: some 10 a second. None
+            where the scene is drawn afterwards.
         foresights: (target stamp ns, (S, S, 3) uint8 RGB) of every decoded prediction.
         widths: (stamp ns, (grippers,) m) measured opening widths.
         cubes: (stamp ns, (7,) position m and quaternion w x y z in the base frame) while there is a cube.
         statuses: status messages of the action node.
         faults: (stamp ns, reason) whenever the action node went to FAULT.
         model_latencies: (stamp ns of its observation, latency s) of every action chunk.
-        counted: (stamp ns, cube counts) whenever they changed.
+        counted: (stamp ns, counts) whenever they changed.
         switch_ns: when the policy took over, ns on the ROS clock; None before.
-        counts_at_switch: cube counts at that instant.
+        counts_at_switch: counts at that instant.
     """
 
-    joint_names: tuple[str, ...] = ()
+    arms: tuple[tuple[str, ...], ...] = ()
     commanded: list[tuple[int, Array]] = field(default_factory=list)
     measured: list[tuple[int, Array]] = field(default_factory=list)
     frames: list[tuple[int, Picture]] = field(default_factory=list)
+    pictures: list[tuple[int, Picture]] = field(default_factory=list)
     foresights: list[tuple[int, Picture]] = field(default_factory=list)
     widths: list[tuple[int, Array]] = field(default_factory=list)
     cubes: list[tuple[int, Array]] = field(default_factory=list)
     statuses: list[StatusSample] = field(default_factory=list)
     faults: list[tuple[int, str]] = field(default_factory=list)
     model_latencies: list[tuple[int, float]] = field(default_factory=list)
-    counted: list[tuple[int, CubeCounts]] = field(default_factory=list)
+    counted: list[tuple[int, Counts]] = field(default_factory=list)
     switch_ns: int | None = None
-    counts_at_switch: CubeCounts = field(default_factory=CubeCounts)
+    counts_at_switch: Counts = field(default_factory=Counts)
 
     @property
-    def counts(self) -> CubeCounts:
-        """Newest cube counts."""
-        return self.counted[-1][1] if self.counted else CubeCounts()
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of all joints, arm after arm."""
+        return tuple(name for arm in self.arms for name in arm)
 
     @property
-    def picked_by_teleop(self) -> int:
-        """Cubes picked before the switch."""
-        return self.counts.picked if self.switch_ns is None else self.counts_at_switch.picked
+    def counts(self) -> Counts:
+        """Newest counts."""
+        return self.counted[-1][1] if self.counted else Counts()
 
     @property
-    def picked_by_policy(self) -> int:
-        """Cubes picked since the switch."""
-        return 0 if self.switch_ns is None else self.counts.picked - self.counts_at_switch.picked
+    def before_policy(self) -> Counts:
+        """What was counted before the switch."""
+        return self.counts if self.switch_ns is None else self.counts_at_switch
 
     @property
-    def missed_by_policy(self) -> int:
-        """Cubes that got away since the switch."""
-        return 0 if self.switch_ns is None else self.counts.missed - self.counts_at_switch.missed
+    def by_policy(self) -> Counts:
+        """What has been counted since the switch; nothing before it."""
+        return Counts() if self.switch_ns is None else self.counts.since(self.counts_at_switch)
 
-    @property
-    def ended_for_policy(self) -> int:
-        """Cubes since the switch whose end is known: in the bin, or got away."""
-        now, then = self.counts, self.counts_at_switch
-        return 0 if self.switch_ns is None else now.binned + now.missed - then.binned - then.missed
+    def counts_at(self, now_ns: int) -> Counts:
+        """What had been counted at an instant: since the switch if it is later, since the start otherwise."""
+        at = bisect_right([stamp for stamp, _ in self.counted], now_ns) - 1
+        counts = self.counted[at][1] if at >= 0 else Counts()
+        switched = self.switch_ns is not None and now_ns >= self.switch_ns
+        return counts.since(self.counts_at_switch) if switched else counts
 
     def rate_hz(self) -> float:
         """Commands per second over the last second of status messages; NaN before there are two."""
@@ -134,14 +158,11 @@ class Recording:
 
 
 def figures(recording: Recording) -> list[Result]:
-    """The figures of a run, by the names that every report uses."""
+    """The figures of a run that every robot has, by the names that every report uses."""
     statuses = recording.statuses
     missed = statuses[-1].missed - statuses[0].missed if statuses else None
     windows = [s.period_error_p99_s * 1e3 for s in statuses if s.ticks > 0]
-    picked_teleop, picked_policy = recording.picked_by_teleop, recording.picked_by_policy
     return [
-        Result("cubes_policy", picked_policy, "cubes", ">= 1", picked_policy >= 1),
-        Result("cubes_teleop", picked_teleop, "cubes", ">= 1", picked_teleop >= 1),
         Result("faults", len(recording.faults)),
         Result("ticks_missed", missed, "ticks", None),
         Result("period_error_p99_ms", max(windows, default=None), "ms", None),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -16,52 +19,93 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CompressedImage, Image, JointState
 
-from f1_ros.cli.recording import Array, CubeCounts, Picture, Recording, StatusSample
+from f1_ros.cli.demo_show import Show
+from f1_ros.cli.recording import Array, Recording, StatusSample
 from f1_ros.control.arbiter import Mode
-from f1_ros.engine.policy import load_policy_file
+from f1_ros.engine.policy import load_spec
 from f1_ros.engine.protocol import PolicySpec
-from f1_ros.nodes.conversions import to_ns
+from f1_ros.nodes.conversions import SECOND_NS, compressed_frame, image_frame, to_ns
+from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.lifecycle import NAMESPACE
 from f1_ros.nodes.qos import COMMAND, SENSOR
-from f1_ros.observe.images import to_rgb
+from f1_ros.observe.frames import Frame
 from f1_ros.observe.preprocess import history_frame
+from f1_ros.observe.view import CameraView
+from f1_ros.robots.choose import transport_for
+from f1_ros.robots.parts import COMPRESSED_IMAGE
 from f1_ros.robots.profile import RobotProfile, load_profile
 
 MODES = {mode.value: mode.name for mode in Mode}
 NUMBERS = {name: number for number, name in MODES.items()}
 
+PICTURE_NS = SECOND_NS // 10
+"""Shortest time between two pictures that are kept for the video."""
+
+
+class _Joints:
+    """Positions of all joints, put together from the topics that carry some of them each.
+
+    Args:
+        names: all joints.
+        topics: the topics; each time every one has said something new, a sample is complete.
+        into: where samples go: stamp, ns, and positions, rad.
+    """
+
+    def __init__(self, names: Sequence[str], topics: Sequence[str], into: list[tuple[int, Array]]) -> None:
+        self._names, self._topics, self._into = names, set(topics), into
+        self._newest: dict[str, float] = {}
+        self._heard: set[str] = set()
+
+    def take(self, topic: str, stamp_ns: int, names: Sequence[str], positions: Sequence[float]) -> None:
+        self._newest.update(zip(names, positions, strict=True))
+        self._heard.add(topic)
+        if self._heard == self._topics:
+            self._into.append((stamp_ns, np.array([self._newest[name] for name in self._names])))
+            self._heard.clear()
+
 
 class DemoNode(Node):
     """Writes what it sees into a recording."""
 
-    def __init__(self, context: Context, recording: Recording, profile: RobotProfile, spec: PolicySpec) -> None:
+    def __init__(
+        self, context: Context, recording: Recording, profile: RobotProfile, spec: PolicySpec, show: Show
+    ) -> None:
         """Subscribe to everything that the demo shows."""
         super().__init__("demo", namespace=NAMESPACE, context=context)
-        self._recording, self._spec = recording, spec
-        arm, camera = profile.arms[0], profile.camera(spec.cameras[0])
-        self._camera_topic = camera.topic
-        recording.joint_names = tuple(joint.name for joint in arm.joints)
+        self._recording, self._spec, self._show = recording, spec, show
+        recording.arms = tuple(tuple(joint.name for joint in arm.joints) for arm in profile.arms)
         self.create_subscription(ControlStatus, "status", self._on_status, COMMAND)
         self.create_subscription(ActionChunkMsg, "action_chunk", self._on_chunk, COMMAND)
         self.create_subscription(Image, "foresight/image", self._on_foresight, SENSOR)
-        self.create_subscription(Image, camera.topic, self._on_frame, SENSOR)
-        self.create_subscription(JointState, arm.state.topic, self._on_measured, SENSOR)
-        self.create_subscription(JointState, arm.command.topic, self._on_commanded, SENSOR)
-        self.create_subscription(Odometry, "/f1_sim/cube", self._on_cube, SENSOR)
         self.create_subscription(DiagnosticStatus, "/f1_sim/counts", self._on_counts, COMMAND)
+        if show.drawn:
+            self.create_subscription(Odometry, "/f1_sim/cube", self._on_cube, SENSOR)
+        camera = profile.camera(spec.cameras[0])
+        self._view = CameraView(camera)
+        compressed = camera.type == COMPRESSED_IMAGE
+        kind, read = (CompressedImage, compressed_frame) if compressed else (Image, image_frame)
+        self.create_subscription(kind, camera.topic, partial(self._on_frame, read), SENSOR)
+        self._transport = transport_for(profile)
+        states = [source for source in self._transport.incoming if source.joints]
+        self._measured = _Joints(profile.joints, [source.topic for source in states], recording.measured)
+        for source in states:
+            on_state = partial(self._on_measured, source.topic)
+            self.create_subscription(interface(source.type), source.topic, on_state, SENSOR)
+        self._commanded = _Joints(profile.joints, list(profile.command_topics), recording.commanded)
+        for topic in profile.command_topics:
+            self.create_subscription(JointState, topic, partial(self._on_commanded, topic), SENSOR)
         self._set_mode = self.create_client(SetMode, "set_mode")
         self._request: Future | None = None
         self.refusal = ""
 
     @property
     def ready(self) -> bool:
-        """Whether status, chunks and cubes all come, and modes can be asked for."""
-        recording = self._recording
-        return bool(
-            recording.statuses and recording.model_latencies and recording.cubes and self._set_mode.service_is_ready()
-        )
+        """Whether status, chunks, pictures and counts all come, and modes can be asked for."""
+        seen = self._recording
+        come = seen.statuses and seen.model_latencies and seen.frames and seen.counted
+        return bool(come and self._set_mode.service_is_ready())
 
     def ask_for(self, mode: str) -> bool:
         """Ask for a mode, again and again until it is in force; returns whether it is, without waiting.
@@ -107,19 +151,24 @@ class DemoNode(Node):
         self._recording.model_latencies.append((to_ns(msg.header.stamp), to_ns(msg.model_latency) * 1e-9))
 
     def _on_foresight(self, msg: Image) -> None:
-        self._recording.foresights.append((to_ns(msg.header.stamp), self._rgb(msg, "foresight/image")))
+        picture = np.array(image_frame(msg).to_rgb("foresight/image"))
+        self._recording.foresights.append((to_ns(msg.header.stamp), picture))
 
-    def _on_frame(self, msg: Image) -> None:
-        frame = history_frame(
-            self._rgb(msg, self._camera_topic), self._spec.history_resize, self._spec.history_size
-        ).transpose(1, 2, 0)
-        self._recording.frames.append((to_ns(msg.header.stamp), np.ascontiguousarray(frame)))
+    def _on_frame(self, read: Callable[[Any], Frame], msg: Any) -> None:
+        recording, spec, stamp_ns = self._recording, self._spec, to_ns(msg.header.stamp)
+        picture = self._view.picture(read(msg))
+        frame = history_frame(picture, spec.history_resize, spec.history_size).transpose(1, 2, 0)
+        recording.frames.append((stamp_ns, np.ascontiguousarray(frame)))
+        kept = recording.pictures
+        if not self._show.drawn and (not kept or stamp_ns - kept[-1][0] >= PICTURE_NS):
+            kept.append((stamp_ns, np.array(picture)))
 
-    def _on_measured(self, msg: JointState) -> None:
-        self._recording.measured.append((to_ns(msg.header.stamp), self._positions(msg)))
+    def _on_measured(self, topic: str, msg: Any) -> None:
+        reading = self._transport.read(topic, msg)
+        self._measured.take(topic, to_ns(msg.header.stamp), reading.names, reading.positions)
 
-    def _on_commanded(self, msg: JointState) -> None:
-        self._recording.commanded.append((to_ns(msg.header.stamp), self._positions(msg)))
+    def _on_commanded(self, topic: str, msg: JointState) -> None:
+        self._commanded.take(topic, to_ns(msg.header.stamp), msg.name, msg.position)
 
     def _on_cube(self, msg: Odometry) -> None:
         at, turn = msg.pose.pose.position, msg.pose.pose.orientation
@@ -127,47 +176,42 @@ class DemoNode(Node):
         self._recording.cubes.append((to_ns(msg.header.stamp), pose))
 
     def _on_counts(self, msg: DiagnosticStatus) -> None:
-        counts = CubeCounts(**{value.key: int(value.value) for value in msg.values})
+        counts = self._show.counts({value.key: int(value.value) for value in msg.values})
         recording = self._recording
         if recording.measured and (not recording.counted or recording.counts != counts):
             recording.counted.append((recording.measured[-1][0], counts))  # the message has no stamp of its own
-
-    def _positions(self, msg: JointState) -> Array:
-        by_name = dict(zip(msg.name, msg.position, strict=True))
-        return np.array([by_name[name] for name in self._recording.joint_names])
-
-    @staticmethod
-    def _rgb(msg: Image, topic: str) -> Picture:
-        rgb = to_rgb(msg.encoding, msg.height, msg.width, msg.step, bool(msg.is_bigendian), msg.data, topic=topic)
-        return np.array(rgb)
 
 
 class DemoWatcher:
     """Runs a `DemoNode` in a thread of its own, with a ROS context of its own, between `with` and its end."""
 
-    def __init__(self, recording: Recording, policy: Path, profile: str = "franka_fr3") -> None:
+    def __init__(self, recording: Recording, policy: Path, show: Show) -> None:
         """Make the node.
 
         Args:
             recording: where to write.
             policy: the policy's directory.
-            profile: robot profile.
+            show: what of the demo is the robot's own.
         """
         self._context = Context()
         self._context.init()
-        self._node = DemoNode(self._context, recording, load_profile(profile), load_policy_file(policy).spec)
+        profile = load_profile(show.arguments().profile, simulated=True)
+        self._node = DemoNode(self._context, recording, profile, load_spec(policy), show)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._stop = threading.Event()
+        self._bug: Exception | None = None
         self._thread = threading.Thread(target=self._spin, name="demo", daemon=True)
 
     @property
     def ready(self) -> bool:
-        """See `DemoNode.ready`."""
+        """See `DemoNode.ready`; raises what has ended the thread."""
+        self._check()
         return self._node.ready
 
     def ask_for(self, mode: str) -> bool:
-        """See `DemoNode.ask_for`."""
+        """See `DemoNode.ask_for`; raises what has ended the thread."""
+        self._check()
         return self._node.ask_for(mode)
 
     @property
@@ -190,5 +234,13 @@ class DemoWatcher:
 
     def _spin(self) -> None:
         # Not `executor.spin`: shutting an executor down while another thread spins it raises in that thread.
-        while not self._stop.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
+        try:
+            while not self._stop.is_set():
+                self._executor.spin_once(timeout_sec=0.1)
+        except Exception as bug:
+            self._bug = bug
+            raise
+
+    def _check(self) -> None:
+        if self._bug is not None:
+            raise self._bug
