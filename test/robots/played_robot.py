@@ -135,8 +135,8 @@ class PlayedRobot:
 
     def _take_goal(self, action: str, fields: Mapping[str, Any]) -> None:
         for gripper in self.own.grippers:
-            if gripper.command.action == action:
-                self._open(gripper, float(fields["command"]["position"]))
+            if action in transport_for(self.own).gripper_actions[gripper.name]:
+                self._open(gripper, float(fields["width"] if "width" in fields else fields["command"]["position"]))
 
     def _open(self, gripper: Gripper, raw: float) -> None:
         width = Conversion.of(gripper, "command").to_width(raw)
