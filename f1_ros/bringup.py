@@ -127,10 +127,17 @@ def _twin(options: RobotOptions, parameters: Mapping[str, Parameter]) -> Process
 
 def _gripper_unit(profile: RobotProfile) -> dict[str, Parameter]:
     """The unit of Genie-1's grippers is open: the twin's speak what the profile takes it for."""
-    state = profile.grippers[0].state
+    state, command = profile.grippers[0].state, profile.grippers[0].command
     assert state.closed is not None  # a profile is loaded without open values
     assert state.open is not None
-    return {"gripper_closed": state.closed, "gripper_open": state.open}
+    assert command.closed is not None
+    assert command.open is not None
+    return {
+        "gripper_closed": state.closed,
+        "gripper_open": state.open,
+        "gripper_command_closed": command.closed,
+        "gripper_command_open": command.open,
+    }
 
 
 def _device(options: FrankaOptions) -> ProcessSpec:

@@ -66,6 +66,8 @@ def test_a_simulated_twin_speaks_what_its_robots_profile_says(tmp_path: Path) ->
     assert (told["config"], told["variant"], told["seed"]) == ("genie1", "robot", 4)
     ends = load_profile("genie1", simulated=True).grippers[0].state
     assert (told["gripper_closed"], told["gripper_open"]) == (ends.closed, ends.open)
+    told = parameters(genie1(Genie1Options(sim=True, profile="genie1_simulator")), "twin_node")
+    assert (told["variant"], told["gripper_open"], told["gripper_command_open"]) == ("simulator", 0.8, 1.0)
     for profile, variant in (("arx_lift2_x5", "x5"), ("arx_lift2_acone", "ac_one")):
         lift = arx_lift2(ArxLift2Options(sim=True, profile=profile))
         assert executables(lift) == ["twin_node", "action_node"]
