@@ -78,7 +78,7 @@ def arx_lift2(options: ArxLift2Options) -> BringUp:
 
 
 def _system(name: str, options: RobotOptions, simulator: ProcessSpec, person: Sequence[ProcessSpec] = ()) -> BringUp:
-    clock: dict[str, Parameter] = {"use_sim_time": options.sim}
+    clock: dict[str, Parameter] = {"use_sim_time": options.sim or options.use_sim_time}
     action = ProcessSpec(
         name="action_node",
         executable="action_node",
