@@ -69,7 +69,7 @@ bench: setup
 	$(BIN)/python bench/engine.py
 	$(BIN)/python bench/engine_choices.py
 	$(BIN)/f1-ros faults run --json bench/results/faults.json
-	for robot in franka_fr3 genie1 arx_lift2_x5 arx_lift2_acone; do \
+	for robot in franka_fr3 franka_panda genie1 genie1_simulator arx_lift2_x5 arx_lift2_acone; do \
 	  $(BIN)/f1-ros robot conformance $$robot --json bench/results/conformance_$$robot.json || exit 1; done
 	$(BIN)/python bench/splices.py --runs 3000
 	$(BIN)/python bench/publisher.py

@@ -78,7 +78,7 @@ def arx_lift2(options: ArxLift2Options) -> BringUp:
 
 
 def _system(name: str, options: RobotOptions, simulator: ProcessSpec, person: Sequence[ProcessSpec] = ()) -> BringUp:
-    clock: dict[str, Parameter] = {"use_sim_time": options.sim}
+    clock: dict[str, Parameter] = {"use_sim_time": options.sim or options.use_sim_time}
     action = ProcessSpec(
         name="action_node",
         executable="action_node",
@@ -127,10 +127,17 @@ def _twin(options: RobotOptions, parameters: Mapping[str, Parameter]) -> Process
 
 def _gripper_unit(profile: RobotProfile) -> dict[str, Parameter]:
     """The unit of Genie-1's grippers is open: the twin's speak what the profile takes it for."""
-    state = profile.grippers[0].state
+    state, command = profile.grippers[0].state, profile.grippers[0].command
     assert state.closed is not None  # a profile is loaded without open values
     assert state.open is not None
-    return {"gripper_closed": state.closed, "gripper_open": state.open}
+    assert command.closed is not None
+    assert command.open is not None
+    return {
+        "gripper_closed": state.closed,
+        "gripper_open": state.open,
+        "gripper_command_closed": command.closed,
+        "gripper_command_open": command.open,
+    }
 
 
 def _device(options: FrankaOptions) -> ProcessSpec:

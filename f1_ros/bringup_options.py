@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from f1_ros.engine.config import AUTO
 from f1_ros.errors import BringUpError
 from f1_ros.paths import share_dir
+from f1_ros.robots.files import profile_path, read_profile
 
 NO_POLICY = "none"
 EXPERT = "expert"
@@ -51,6 +52,8 @@ class RobotOptions:
 
     shipped_policy: ClassVar[str] = NO_POLICY
     """Policy of models/ that the simulation runs unless told otherwise."""
+    shipped_for: ClassVar[str] = ""
+    """What that policy calls its robot: another one, by its profile's embodiment, starts without a policy."""
 
     sim: bool = _argument(False, "simulated robot in place of the real robot's drivers")
     profile: str = _argument("", "robot profile: a name in config/robots or a YAML file")
@@ -75,6 +78,10 @@ class RobotOptions:
     real_time_factor: float = _argument(1.0, "with sim: simulated seconds per second")
     renderer: str = _argument("ray", "with sim: camera renderer: ray, which policies are trained on, egl or auto")
     view: bool = _argument(False, "with sim: open MuJoCo's viewer (needs a display)")
+    use_sim_time: bool = _argument(
+        False,
+        "go by /clock and by what config/robots/sim gives: for a simulator that runs already; sim does so anyway",
+    )
     record: str = _argument("", "folder of a LeRobot dataset to record episodes into; empty: no recorder")
 
     def __post_init__(self) -> None:
@@ -96,14 +103,21 @@ class RobotOptions:
             (
                 self.mode != "policy" or self.policy_dir is not None,
                 "mode is 'policy' but no policy is given",
-                "Give the policy's directory as well.",
+                "Give the directory of a policy for this profile's robot as well.",
             ),
         )
 
     @property
     def policy_dir(self) -> Path | None:
-        """The policy's directory, or None for teleoperation only."""
+        """The policy's directory, or None for teleoperation only.
+
+        Raises:
+            ProfileError: if it depends on the profile, and that cannot be read.
+        """
         name = self.policy or (self.shipped_policy if self.sim else NO_POLICY)
+        if not self.policy and name != NO_POLICY:
+            robot = read_profile(profile_path(self.profile), simulated=True).embodiment
+            name = name if robot == self.shipped_for else NO_POLICY
         if name == NO_POLICY:
             return None
         path = Path(name)
@@ -143,12 +157,14 @@ class FrankaOptions(RobotOptions):
     """Arguments of the Franka's bring-up."""
 
     shipped_policy: ClassVar[str] = "f1_belt"
+    shipped_for: ClassVar[str] = "franka"
 
     sim: bool = _argument(False, "simulated robot and belt in place of the real robot's drivers")
     profile: str = _argument("franka_fr3", "robot profile: a name in config/robots or a YAML file")
     policy: str = _argument(
         "",
-        "policy directory, or a name in models/; none: teleoperation only; empty: f1_belt with sim, otherwise none",
+        "policy directory, or a name in models/; none: teleoperation only; empty: f1_belt with sim and an FR3 "
+        "(embodiment franka), otherwise none",
     )
     teleop: str = _argument(
         "",

@@ -28,8 +28,9 @@ from f1_ros.robots.profile import load_profile
 from f1_ros.sim.config import load_belt_config
 from f1_ros.sim.cubes import Cube, cube_place
 from f1_ros.sim.expert import STEP_S, Expert, WorldState
+from f1_ros.sim.franka import arm_with
 from f1_ros.sim.kinematics import ArmKinematics
-from f1_ros.sim.scene import ARM_JOINTS, load_scene
+from f1_ros.sim.scene import load_scene
 
 STEP_NS = round(STEP_S * 1e9)
 CUBE_GONE_NS = 100_000_000
@@ -62,12 +63,14 @@ class ExpertNode(ManagedNode):
     def configure(self) -> None:
         """Load profile and kinematics."""
         self._profile = profile = load_profile(self.value("profile"), simulated=True)
-        if profile.joints != ARM_JOINTS or len(profile.grippers) != 1:
+        arm = arm_with(profile.joints)
+        if len(profile.grippers) != 1:
             raise ConfigError(
-                f"Profile '{profile.name}' is not of the simulated robot.", remedy="Give the Franka's profile."
+                f"Profile '{profile.name}' has {len(profile.grippers)} grippers, the simulated robot one.",
+                remedy="Give a profile of one Franka with its hand.",
             )
         self._transport = transport_for(profile)
-        self._expert = Expert(ArmKinematics(load_scene(load_belt_config())))
+        self._expert = Expert(ArmKinematics(load_scene(load_belt_config(), arm)))
         self._leader = self.create_publisher(JointState, "teleop/joint_command", SENSOR)
 
     def activate(self) -> None:
@@ -99,9 +102,9 @@ class ExpertNode(ManagedNode):
 
     def _on_joint_state(self, msg: JointState) -> None:
         by_name = dict(zip(msg.name, msg.position, strict=False))
-        if any(joint not in by_name for joint in ARM_JOINTS):
+        if any(joint not in by_name for joint in self._profile.joints):
             return
-        joints = np.array([by_name[joint] for joint in ARM_JOINTS])
+        joints = np.array([by_name[joint] for joint in self._profile.joints])
         now_ns = to_ns(msg.header.stamp)
         if not np.isfinite(joints).all() or now_ns == self._now_ns:
             return
@@ -136,7 +139,7 @@ class ExpertNode(ManagedNode):
         position = start + (end - start) * min(1.0, (now_ns - self._begin_ns) / STEP_NS)
         position[-1] = end[-1]  # the gripper is not moved in steps
         gripper = self._profile.grippers[0].name
-        message = JointState(name=[*ARM_JOINTS, gripper], position=array("d", position))
+        message = JointState(name=[*self._profile.joints, gripper], position=array("d", position))
         message.header.stamp = to_time(now_ns)
         self._leader.publish(message)
 

@@ -15,7 +15,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 
 from f1_ros.nodes.interfaces import interface
-from f1_ros.robots.parts import Gripper
+from f1_ros.robots.parts import GRIPPER_COMMAND, Gripper
 from f1_ros.sim.reflex import GripperHang
 
 REACHED = 0.002  # m
@@ -31,7 +31,7 @@ class SimGripper:
     """
 
     def __init__(self, node: Node, gripper: Gripper, width: float) -> None:
-        """Serve the profile's action, and beside it franka_gripper's `move`, `grasp` and `homing`.
+        """Serve the profile's action, and beside it the others of franka_gripper.
 
         Args:
             node: the node.
@@ -48,11 +48,23 @@ class SimGripper:
         self._move, self._grasp, self._homing = (
             interface(f"franka_msgs/action/{n}") for n in ("Move", "Grasp", "Homing")
         )
-        beside = gripper.command.action.rpartition("/")[0]
+        command = gripper.command
+        beside = command.action.rpartition("/")[0]
+        own = command.type == GRIPPER_COMMAND
+        # The profile's values are of its own action; a Franka's GripperCommand takes half the width, which each finger
+        # has to itself.
+        closed, open_ = (command.closed, command.open) if own else (gripper.closed / 2, gripper.open / 2)
+        assert closed is not None  # a profile with an open value is not loaded
+        assert open_ is not None
+        self._position_at = closed, open_
         served: tuple[tuple[Any, str, Callable[[Any], float]], ...] = (
-            (GripperCommand, gripper.command.action, lambda request: self._width(request.command.position)),
+            (
+                GripperCommand,
+                command.action if own else f"{beside}/gripper_action",
+                lambda request: self._width(request.command.position),
+            ),
             (self._move, f"{beside}/move", lambda request: float(request.width)),
-            (self._grasp, f"{beside}/grasp", lambda request: float(request.width)),
+            (self._grasp, f"{beside}/grasp" if own else command.action, lambda request: float(request.width)),
             (self._homing, f"{beside}/homing", lambda _: gripper.open),
         )
         self._wanted = {kind.Goal: wanted for kind, _, wanted in served}
@@ -140,15 +152,11 @@ class SimGripper:
         raise AssertionError("Goals are executed by _answer.")
 
     def _width(self, position: float) -> float:
-        gripper, command = self._gripper, self._gripper.command
-        assert command.closed is not None  # a profile with an open value is not loaded
-        assert command.open is not None
-        part = (position - command.closed) / (command.open - command.closed)
+        gripper, (closed, open_) = self._gripper, self._position_at
+        part = (position - closed) / (open_ - closed)
         return gripper.closed + part * (gripper.open - gripper.closed)
 
     def _position(self, width: float) -> float:
-        gripper, command = self._gripper, self._gripper.command
-        assert command.closed is not None
-        assert command.open is not None
+        gripper, (closed, open_) = self._gripper, self._position_at
         part = (width - gripper.closed) / (gripper.open - gripper.closed)
-        return command.closed + part * (command.open - command.closed)
+        return closed + part * (open_ - closed)

@@ -1,4 +1,4 @@
-"""The simulated robot: the belt world behind exactly the topics and types of the real robot's profile, and `/clock`.
+"""The simulated FR3 or Panda: the belt world behind exactly the topics and types of its profile, and `/clock`.
 
 Three threads. The physics' publishes what joints and clock say, the renderer's the pictures (see `SimLoop`); the
 executor's thread serves the actions. As a real robot, the arm keeps its last target when commands stop, its controller
@@ -36,20 +36,19 @@ from f1_ros.nodes.sim_gripper import SimGripper
 from f1_ros.nodes.sim_loop import LOOP_PARAMETERS, TICK_HZ, SimLoop
 from f1_ros.nodes.sim_truth import SimTruth
 from f1_ros.nodes.sim_view import View, open_view
-from f1_ros.robots.parts import IMAGE
+from f1_ros.robots.franka import ERROR_RECOVERY, FRANKA_STATE
+from f1_ros.robots.parts import IMAGE, Franka
 from f1_ros.robots.profile import RobotProfile, load_profile
 from f1_ros.sim.camera import Renderer, Snapshot
 from f1_ros.sim.config import load_belt_config
+from f1_ros.sim.franka import arm_with
 from f1_ros.sim.gripper import gripper_reading
-from f1_ros.sim.lockstep import FR3_LIMITS
 from f1_ros.sim.reflex import Reflex, RobotMode
-from f1_ros.sim.scene import ARM_JOINTS
 from f1_ros.sim.world import BeltWorld
 
-ROBOT_STATE, ERROR_RECOVERY = "franka_msgs/msg/FrankaRobotState", "franka_msgs/action/ErrorRecovery"
 ROBOT_STATE_HZ = 20.0
-RECOVERY_ACTION = "/action_server/error_recovery"
-BASE_FRAME = "fr3_link0"
+ITS_OWN = Franka("/franka_robot_state_broadcaster/robot_state", "/action_server/error_recovery")
+"""Where the arm tells its mode and is recovered, if its profile does not say."""
 
 PARAMETERS = (
     PROFILE,
@@ -79,9 +78,10 @@ class SimNode(ManagedNode):
     def configure(self) -> None:
         """Build the world."""
         self._profile = profile = load_profile(self.value("profile"), simulated=True)
+        self._arm = arm_with(profile.joints)
         self._check(profile)
         config = load_belt_config(Path(self.value("config")) if self.value("config") else None)
-        self._world = BeltWorld(config, stream=self.value("cubes"))
+        self._world = BeltWorld(config, stream=self.value("cubes"), arm=self._arm)
         self._world.reset(self.value("seed"))
         self._set_belt_speed()
         arm, gripper = profile.arms[0], profile.grippers[0]
@@ -92,9 +92,9 @@ class SimNode(ManagedNode):
         self._cube = self.create_publisher(Odometry, "/f1_sim/cube", SENSOR)
         self._counts = self.create_publisher(DiagnosticStatus, "/f1_sim/counts", COMMAND)
         cameras = [camera.name for camera in profile.cameras]
-        self._truth = SimTruth(self, self._world.scene.model, ARM_JOINTS, [gripper.name], cameras)
-        self._robot_state, self._error_recovery = interface(ROBOT_STATE), interface(ERROR_RECOVERY)
-        self._modes = self.create_publisher(self._robot_state, "/franka_robot_state_broadcaster/robot_state", COMMAND)
+        self._truth = SimTruth(self, self._world.scene.model, self._arm.joints, [gripper.name], cameras)
+        self._robot_state, self._error_recovery = interface(FRANKA_STATE), interface(ERROR_RECOVERY)
+        self._modes = self.create_publisher(self._robot_state, (profile.franka or ITS_OWN).state, COMMAND)
         self._diagnostics = Diagnostics(self, profile.name)
         if self.value("view"):
             self._view = open_view(self._world.scene)
@@ -103,7 +103,7 @@ class SimNode(ManagedNode):
         """Let time run."""
         world = self._built()
         profile = self._profile
-        self._reflex = Reflex(world.joint_positions, FR3_LIMITS.velocity)
+        self._reflex = Reflex(world.joint_positions, self._arm.limits.velocity)
         self._rivals = False
         self._commands = PolledSubscription(self, JointState, profile.arms[0].command.topic, COMMAND)
         self._gripper = SimGripper(self, profile.grippers[0], world.gripper_width)
@@ -118,7 +118,7 @@ class SimNode(ManagedNode):
             real_time_factor=self.value("real_time_factor"),
             realtime_priority=self.value("realtime_priority"),
         )
-        self._recovery = ActionServer(self, self._error_recovery, RECOVERY_ACTION, self._recover)
+        self._recovery = ActionServer(self, self._error_recovery, (profile.franka or ITS_OWN).recovery, self._recover)
         self._loop.start()
         self.get_logger().info(f"Simulating '{profile.name}' at a belt of {world.belt_speed:g} m/s.")
 
@@ -159,10 +159,11 @@ class SimNode(ManagedNode):
             self._world = None
 
     def _check(self, profile: RobotProfile) -> None:
-        if len(profile.arms) != 1 or len(profile.grippers) != 1 or profile.joints != ARM_JOINTS:
+        if len(profile.arms) != 1 or len(profile.grippers) != 1:
             raise ConfigError(
-                f"Profile '{profile.name}' is not of the simulated robot: one FR3 arm and its hand.",
-                remedy=f"Give the Franka's profile; its joints are {', '.join(ARM_JOINTS)}.",
+                f"Profile '{profile.name}' has {len(profile.arms)} arms and {len(profile.grippers)} grippers, the "
+                "simulated robot one arm and its hand.",
+                remedy="Give a profile of one Franka with its hand.",
             )
         width, height = self.value("image_width"), self.value("image_height")
         for camera in profile.cameras:
@@ -200,7 +201,7 @@ class SimNode(ManagedNode):
         arm, hand = self._profile.arms[0], self._profile.grippers[0]
         if loop.due(arm.state.rate_hz or TICK_HZ):
             positions, velocities = array("d", world.joint_positions), array("d", world.joint_velocities)
-            joints = JointState(name=list(ARM_JOINTS), position=positions, velocity=velocities)
+            joints = JointState(name=list(self._arm.joints), position=positions, velocity=velocities)
             joints.header.stamp = stamp
             self._joints.publish(joints)
         if loop.due(hand.state.rate_hz or TICK_HZ):
@@ -217,7 +218,7 @@ class SimNode(ManagedNode):
 
     def _take_target(self, message: JointState) -> None:
         by_name = dict(zip(message.name, message.position, strict=False))
-        target = np.array([by_name.get(joint, np.nan) for joint in ARM_JOINTS])
+        target = np.array([by_name.get(joint, np.nan) for joint in self._arm.joints])
         with self._reflex_lock:
             self._reflex.take(target, to_ns(message.header.stamp), self._built().joint_positions)
 
@@ -241,7 +242,7 @@ class SimNode(ManagedNode):
         cube = world.target
         if cube is not None:
             message = Odometry(child_frame_id="cube")
-            message.header.stamp, message.header.frame_id = stamp, BASE_FRAME
+            message.header.stamp, message.header.frame_id = stamp, self._arm.base
             pose, twist = message.pose.pose, message.twist.twist
             pose.position.x, pose.position.y, pose.position.z = (float(v) for v in cube.position)
             turn = pose.orientation

@@ -25,7 +25,7 @@ from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.nodes.sim_loop import LOOP_PARAMETERS, SimLoop
 from f1_ros.nodes.sim_truth import SimTruth
 from f1_ros.nodes.sim_view import View, open_view
-from f1_ros.nodes.twin_ports import Port, open_port
+from f1_ros.nodes.twin_ports import GripperUnits, Port, open_port
 from f1_ros.paths import share_dir
 from f1_ros.sim.camera import Renderer, Snapshot
 from f1_ros.sim.config import BeltConfig
@@ -51,6 +51,8 @@ PARAMETERS = (
         upper=1000.0,
     ),
     NodeParameter("gripper_open", 120.0, "What it reads when open.", lower=-1000.0, upper=1000.0),
+    NodeParameter("gripper_command_closed", 0.0, "What closes it.", lower=-1000.0, upper=1000.0),
+    NodeParameter("gripper_command_open", 120.0, "What opens it.", lower=-1000.0, upper=1000.0),
     NodeParameter("seed", 0, "Seed of all that is drawn.", lower=0, upper=2**31 - 1),
     NodeParameter("repeat", True, "The task is laid out anew 1.5 s after it is done, or its thing is out of reach."),
     *LOOP_PARAMETERS,
@@ -91,8 +93,9 @@ class TwinNode(ManagedNode):
     def activate(self) -> None:
         """Let time run."""
         world = self._built()
-        variant, closed, open_ = (self.value(n) for n in ("variant", "gripper_closed", "gripper_open"))
-        self._port = open_port(self, world, variant, closed, open_)
+        variant, reads, takes = self.value("variant"), "gripper", "gripper_command"
+        units = GripperUnits(*((self.value(f"{of}_closed"), self.value(f"{of}_open")) for of in (reads, takes)))
+        self._port = open_port(self, world, variant, units)
         self._done = self._lost = self._over_ticks = 0
         self._timer = self.create_timer(1.0, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._loop = SimLoop(

@@ -6,6 +6,8 @@ of a command is `f1_ros.sim.twins.quirks`. All but `close` is called in the phys
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import cv2
@@ -65,8 +67,43 @@ class Port(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class GripperUnits:
+    """What Genie-1's grippers say and take; public clients do not agree on it.
+
+    Attributes:
+        reads: what the state says when closed and when open.
+        takes: what the command says to close and to open.
+
+    Raises:
+        ConfigError: if one of them is the same for both.
+    """
+
+    reads: tuple[float, float]
+    takes: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        """Refuse what has no stroke."""
+        for what, (closed, open_) in (("reads", self.reads), ("takes", self.takes)):
+            if closed == open_:
+                raise ConfigError(
+                    f"A gripper {what} the same open and closed.", remedy="Give two different values of its unit."
+                )
+
+    def reading(self, part: Array) -> Array:
+        """What the state says at a part of the opening, 0 to 1."""
+        return self.reads[0] + part * (self.reads[1] - self.reads[0])
+
+    def part(self, command: Array) -> Array:
+        """Part of the opening, 0 to 1, that a command asks for."""
+        return np.clip((command - self.takes[0]) / (self.takes[1] - self.takes[0]), 0.0, 1.0)
+
+
 class _Topics:
     """What all ports have in common: a node's endpoints, given back together, and pictures."""
+
+    codec: tuple[str, str, Sequence[int]] = (".jpg", "jpeg", (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
+    """Of compressed pictures: OpenCV's name, the message's, and OpenCV's settings."""
 
     def __init__(self, node: Node, picture: type, cameras: dict[str, str]) -> None:
         self._node, self.cameras = node, cameras
@@ -89,10 +126,11 @@ class _Topics:
         """See `Port.publish_picture`."""
         message = image_to_msg(picture, stamp_ns, camera)
         if self._compressed:
-            done, data = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+            suffix, kind, settings = self.codec
+            done, data = cv2.imencode(suffix, picture[:, :, ::-1], settings)
             if not done:
                 raise SimulationError("A picture could not be compressed.", remedy="Reinstall opencv.")
-            message = CompressedImage(header=message.header, format="jpeg", data=data.tobytes())
+            message = CompressedImage(header=message.header, format=kind, data=data.tobytes())
         self._cameras[camera].publish(message)
 
     def close(self) -> None:
@@ -109,18 +147,18 @@ class Genie1Port(_Topics):
     Args:
         node: the node.
         world: the twin.
-        closed, open_: reading of a gripper when closed and open; public clients do not agree on its unit.
+        units: of its grippers.
     """
 
     state_hz = 50.0
 
-    def __init__(self, node: Node, world: Genie1World, closed: float, open_: float) -> None:
+    def __init__(self, node: Node, world: Genie1World, units: GripperUnits) -> None:
         """See the class."""
         super().__init__(node, Image, {name: f"/camera/{name}_color" for name in world.cameras})
-        self._world, self._closed, self._open = world, closed, open_
+        self._world, self._units = world, units
         self._rule = FeedbackRule(world.joint_positions)
         self._widths = world.gripper_widths
-        self._grippers = [arm.gripper for arm in world.robot.arms]
+        self._largest = np.array([arm.gripper.open for arm in world.robot.arms])
         self._arms = self._hear(JointState, "/wbc/arm_command")
         self._hands = [self._hear(JointState, f"/wbc/{side}_ee_command") for side in ("left", "right")]
         self._states = self._talk(JointState, "/hal/arm_joint_state")
@@ -137,7 +175,7 @@ class Genie1Port(_Topics):
             message = hand.newest()
             if message is not None and len(message.position) == 1 and np.isfinite(message.position[0]):
                 self._controlled[index] = True
-                self._widths[index] = self._width(index, message.position[0])
+                self._widths[index] = self._units.part(np.array(message.position))[0] * self._largest[index]
         world.step(self._rule.target, self._widths)
 
     def publish(self, stamp: Any) -> None:
@@ -150,9 +188,10 @@ class Genie1Port(_Topics):
         )
         arms.header.stamp = stamp
         self._states.publish(arms)
-        for index, (publisher, width) in enumerate(zip(self._ends, world.gripper_widths, strict=True)):
-            message = self._end_state(controlled=self._controlled[index])
-            message.end_state = [self._motor_state(enable=True, position=self._reading(index, float(width)))]
+        readings = self._units.reading(world.gripper_widths / self._largest)
+        for publisher, controlled, reading in zip(self._ends, self._controlled, readings, strict=True):
+            message = self._end_state(controlled=controlled)
+            message.end_state = [self._motor_state(enable=True, position=float(reading))]
             message.header.stamp = stamp
             publisher.publish(message)
 
@@ -160,24 +199,18 @@ class Genie1Port(_Topics):
         """See `Port.refused`."""
         return self._rule.refused
 
-    def _width(self, index: int, reading: float) -> float:
-        part = (reading - self._closed) / (self._open - self._closed)
-        return float(np.clip(part, 0.0, 1.0)) * self._grippers[index].open
-
-    def _reading(self, index: int, width: float) -> float:
-        return self._closed + width / self._grippers[index].open * (self._open - self._closed)
-
 
 class GenieSimPort(_Topics):
     """The topics of AgiBot's own simulator (genie_sim), with the same robot behind them; grippers in its messages."""
 
     state_hz = 30.0
+    codec = (".png", "png", ())
 
-    def __init__(self, node: Node, world: Genie1World, closed: float, open_: float) -> None:
+    def __init__(self, node: Node, world: Genie1World, units: GripperUnits) -> None:
         """See `Genie1Port`."""
         names = dict(zip(world.cameras, ("head", "left_wrist", "right_wrist"), strict=True))
         super().__init__(node, CompressedImage, {camera: f"/sim/{name}_img" for camera, name in names.items()})
-        self._world, self._closed, self._open = world, closed, open_
+        self._world, self._units = world, units
         self._rule = FeedbackRule(world.joint_positions)
         self._widths = world.gripper_widths
         self._largest = np.array([arm.gripper.open for arm in world.robot.arms])
@@ -198,16 +231,15 @@ class GenieSimPort(_Topics):
             if values.shape != (len(self._names),) or not np.isfinite(values).all():
                 self._malformed += 1
                 continue
-            joints, readings = world.split(values)
+            joints, grippers = world.split(values)
             if self._rule.take(joints.tolist(), world.joint_positions):
-                part = (readings - self._closed) / (self._open - self._closed)
-                self._widths = np.clip(part, 0.0, 1.0) * self._largest
+                self._widths = self._units.part(grippers) * self._largest
         world.step(self._rule.target, self._widths)
 
     def publish(self, stamp: Any) -> None:
         """See `Port.publish`."""
         world = self._world
-        readings = self._closed + world.gripper_widths / self._largest * (self._open - self._closed)
+        readings = self._units.reading(world.gripper_widths / self._largest)
         state = JointState(name=self._names, position=world.join(world.joint_positions, readings).tolist())
         state.velocity = world.join(world.joint_velocities, np.zeros(2)).tolist()
         state.header.stamp = stamp
@@ -297,17 +329,17 @@ VARIANTS = {"genie1": ("robot", "simulator"), "arx_lift2": ("x5", "ac_one")}
 """What a world's robot may speak, by the world's name; the first one unless another is asked for."""
 
 
-def open_port(node: Node, world: TwinWorld, variant: str, closed: float, open_: float) -> Port:
+def open_port(node: Node, world: TwinWorld, variant: str, units: GripperUnits) -> Port:
     """The port of a world.
 
     Args:
         node: the node.
         world: the twin.
         variant: one of `VARIANTS`; empty: its first.
-        closed, open_: reading of Genie-1's grippers when closed and open.
+        units: of Genie-1's grippers.
 
     Raises:
-        ConfigError: on another variant, or if closed and open are the same.
+        ConfigError: on another variant.
     """
     variants = VARIANTS[world.config.world]
     if variant not in ("", *variants):
@@ -315,9 +347,7 @@ def open_port(node: Node, world: TwinWorld, variant: str, closed: float, open_: 
             f"World {world.config.world} has no variant '{variant}'.", remedy=f"Give one of {', '.join(variants)}."
         )
     if isinstance(world, Genie1World):
-        if closed == open_:
-            raise ConfigError("A gripper reads the same open and closed.", remedy="Give two different readings.")
         kind = GenieSimPort if variant == "simulator" else Genie1Port
-        return kind(node, world, closed, open_)
+        return kind(node, world, units)
     assert isinstance(world, Lift2World)
     return Lift2Port(node, world, ac_one=variant == "ac_one")

@@ -13,7 +13,7 @@ from f1_ros.control.workspace import ArmWorkspace, Workspace
 from f1_ros.robots.camera import Camera
 from f1_ros.robots.check_topics import topic_problems
 from f1_ros.robots.files import matches
-from f1_ros.robots.parts import Arm, Gripper, Joint, Kinematics
+from f1_ros.robots.parts import COMPRESSED_IMAGE, Arm, Gripper, Joint, Kinematics
 from f1_ros.robots.problem import Problem, check_ros_name, repeated
 from f1_ros.robots.profile import RobotProfile
 
@@ -184,12 +184,13 @@ def _gripper(gripper: Gripper, key: str) -> Iterator[Problem]:
 
 def _camera(camera: Camera, key: str) -> Iterator[Problem]:
     yield from check_ros_name(f"{key}.topic", camera.topic)
-    compressed = camera.topic.endswith("/compressed")
-    if compressed != camera.type.endswith("CompressedImage"):
+    last = camera.topic.rpartition("/")[2]
+    # What image_transport and the cameras' drivers call their topics; others, as a simulator's, are free in theirs.
+    if last.startswith(("compressed", "image")) and (last == "compressed") != (camera.type == COMPRESSED_IMAGE):
         yield Problem(
             f"{key}.type",
             f"{camera.type} does not fit the topic {camera.topic}",
-            "A topic that ends in /compressed carries CompressedImage, others carry Image.",
+            "A topic that ends in /compressed carries CompressedImage, image_raw and its like carry Image.",
         )
     if not camera.sizes or any(side <= 0 for size in camera.sizes for side in size):
         yield Problem(f"{key}.sizes", f"{list(camera.sizes)} is no picture size", "Give [width, height] pairs in px.")

@@ -28,6 +28,7 @@ from f1_ros.errors import ConfigError
 from f1_ros.sim.camera import Renderer, open_renderer
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.demonstrations import Episode, demonstrate
+from f1_ros.sim.franka import FR3
 from f1_ros.sim.lockstep import STEP_NS
 from f1_ros.sim.pool import MOST_WORKERS, run_jobs
 from f1_ros.sim.twins.demonstrations import TwinEpisode, demonstrate_task
@@ -35,8 +36,8 @@ from f1_ros.sim.twins.world import TwinWorld
 from f1_ros.sim.world import BeltWorld
 from f1_ros.sim.worlds import WorldConfig, open_world
 
-CAMERAS, NAMES = BeltWorld.cameras, BeltWorld.state_names
-"""Of the Franka at its belt."""
+CAMERAS, NAMES = BeltWorld.cameras, (*FR3.joints, "gripper")
+"""Of the FR3 at its belt."""
 
 SIZE = 96
 

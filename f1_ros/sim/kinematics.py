@@ -33,7 +33,7 @@ class ArmKinematics:
         self._scene = scene
         self._data = mujoco.MjData(scene.model)
         self._jacobian = np.zeros((6, scene.model.nv))
-        limits = np.array([scene.model.joint(f"fr3_joint{i}").range for i in range(1, 8)])
+        limits = np.array([scene.model.joint(name).range for name in scene.arm.joints])
         self.lower: Array = limits[:, 0] + margin
         self.upper: Array = limits[:, 1] - margin
 

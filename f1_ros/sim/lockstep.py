@@ -11,22 +11,14 @@ import numpy as np
 
 from f1_ros.control.limits import JointLimits, Limiter
 from f1_ros.sim.camera import Picture
+from f1_ros.sim.franka import FR3
 from f1_ros.sim.kinematics import Array
 
 STEP_TICKS = 5
 STEP_NS = 50_000_000
 TICK_S = 0.01
 
-FR3_LIMITS = JointLimits(
-    lower=(-2.7437, -1.7837, -2.9007, -3.0421, -2.8065, 0.5445, -3.0159),
-    upper=(2.7437, 1.7837, 2.9007, -0.1518, 2.8065, 4.5169, 3.0159),
-    velocity=(2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26),
-    acceleration=(10.0,) * 7,
-    jerk=(5000.0,) * 7,
-)
-"""The FR3's own limits (franka_description): rad, rad/s, rad/s2, rad/s3."""
-
-EXPERT_LIMITS = FR3_LIMITS.scaled(acceleration=0.75, jerk=0.1)
+EXPERT_LIMITS = FR3.limits.scaled(acceleration=0.75, jerk=0.1)
 """Limits of the demonstrated commands: a policy that imitates them then has room to catch up within the robot's own."""
 
 NOISE_LEVELS = (0.0, 0.03, 0.06, 0.09)

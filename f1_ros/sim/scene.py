@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from f1_ros.errors import SimulationError
 from f1_ros.sim.config import BeltConfig
+from f1_ros.sim.franka import FR3, FrankaArm
 from f1_ros.sim.tasks import COLOURS, CUBE_RGB, Colour
 
-ARM_JOINTS = tuple(f"fr3_joint{i}" for i in range(1, 8))
 PHYSICS_STEP_S = 0.002
 TICK_STEPS = 5
 TICK_NS = 10_000_000
@@ -59,7 +59,8 @@ class Scene:
 
     Attributes:
         model: the compiled model; its colours, friction and mass are the configuration's.
-        arm_qpos, arm_qvel: (7,) indices of fr3_joint1..7.
+        arm: whose names and ranges the arm's joints have.
+        arm_qpos, arm_qvel: (7,) indices of the arm's joints.
         finger_qpos: (2,) indices of the finger joints, each half of the opening width.
         belt_qpos, belt_qvel: index of the belt's slide joint.
         cubes: the cubes' free joints, in the order of `CUBE_GEOMS`.
@@ -67,6 +68,7 @@ class Scene:
     """
 
     model: mujoco.MjModel
+    arm: FrankaArm
     arm_qpos: NDArray[np.intp]
     arm_qvel: NDArray[np.intp]
     finger_qpos: NDArray[np.intp]
@@ -131,8 +133,24 @@ def _add_parts(spec: mujoco.MjSpec, config: BeltConfig) -> None:
             )
 
 
-def load_scene(config: BeltConfig) -> Scene:
+def _become(spec: mujoco.MjSpec, arm: FrankaArm) -> None:
+    """Give the packaged scene's FR3 the names and ranges of another arm; an FR3 stays as it is, to the bit."""
+    if arm is FR3:
+        return
+    for old, new, lower, upper in zip(FR3.joints, arm.joints, arm.limits.lower, arm.limits.upper, strict=True):
+        joint, actuator = spec.joint(old), spec.actuator(old)
+        joint.name = actuator.name = actuator.target = new
+        joint.range = (lower, upper)
+    for i in range(1, 8):
+        spec.body(f"{FR3.prefix}_link{i}").name = f"{arm.prefix}_link{i}"
+
+
+def load_scene(config: BeltConfig, arm: FrankaArm = FR3) -> Scene:
     """Compile the packaged scene with what the configuration's task adds, its colours, light, friction and cube mass.
+
+    Args:
+        config: the belt.
+        arm: the arm at it.
 
     Raises:
         SimulationError: if the packaged scene cannot be read or compiled.
@@ -141,6 +159,7 @@ def load_scene(config: BeltConfig) -> Scene:
         with as_file(files("f1_ros.sim") / "assets") as folder:
             spec = mujoco.MjSpec.from_file(str(folder / "fr3_belt.xml"))
             _add_parts(spec, config)
+            _become(spec, arm)
             model = spec.compile()
     except (ValueError, FileNotFoundError) as error:
         raise SimulationError(
@@ -161,13 +180,14 @@ def load_scene(config: BeltConfig) -> Scene:
     model.light("lamp").dir[:] = np.asarray(config.light) / np.linalg.norm(config.light)
     model.light("lamp").diffuse[:] = config.diffuse
     model.vis.headlight.ambient[:] = config.ambient
-    arm = [model.joint(name) for name in ARM_JOINTS]
+    joints = [model.joint(name) for name in arm.joints]
     belt = model.joint("belt")
     cubes = [(model.joint(name), colour) for name, colour in zip(cube_geoms(model), COLOURS, strict=False)]
     return Scene(
         model=model,
-        arm_qpos=np.array([j.qposadr[0] for j in arm], dtype=np.intp),
-        arm_qvel=np.array([j.dofadr[0] for j in arm], dtype=np.intp),
+        arm=arm,
+        arm_qpos=np.array([j.qposadr[0] for j in joints], dtype=np.intp),
+        arm_qvel=np.array([j.dofadr[0] for j in joints], dtype=np.intp),
         finger_qpos=np.array([model.joint(f"finger_joint{i}").qposadr[0] for i in (1, 2)], dtype=np.intp),
         belt_qpos=int(belt.qposadr[0]),
         belt_qvel=int(belt.dofadr[0]),

@@ -1,4 +1,4 @@
-"""The belt world: an FR3 with hand, a moving belt, a cube and a bin, stepped one control tick at a time.
+"""The belt world: a Franka with hand, a moving belt, a cube and a bin, stepped one control tick at a time.
 
     world = BeltWorld(BeltConfig())
     world.reset(seed=7)                          the arm over the belt, the belt running, no cube yet
@@ -22,10 +22,10 @@ from f1_ros.sim.camera import Picture, Renderer, RendererKind, Snapshot, open_re
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.cover import Cover, plan_cover
 from f1_ros.sim.cubes import Counts, Cube, CubeTrack
+from f1_ros.sim.franka import FR3, FrankaArm
 from f1_ros.sim.kinematics import ArmKinematics, Array
 from f1_ros.sim.looks import Looks, draw_looks
 from f1_ros.sim.scene import (
-    ARM_JOINTS,
     BELT_TOP,
     GRIPPER_OPEN,
     TICK_NS,
@@ -44,8 +44,12 @@ class BeltWorld:
         config: belt, cubes, colours.
         stream: cubes come by themselves; otherwise `drop_cube` drops them.
         renderer: what `render` draws with: "ray", "egl", or "auto" for EGL where it is present.
+        arm: the arm at the belt.
 
     Attributes:
+        profile: name of the robot's profile.
+        embodiment: what policies and datasets call the robot.
+        state_names: order of the state.
         belt_speed: m/s, signed; may be set at any time.
         cover: this episode's cover, or None.
         counts: of the cubes to be picked, since the reset.
@@ -57,12 +61,14 @@ class BeltWorld:
 
     cameras = ("front", "wrist")
     """In the order in which policies see them."""
-    profile, embodiment = "franka_fr3", "franka"
-    """Name of the robot's profile, and what policies and datasets call the robot."""
-    state_names = (*ARM_JOINTS, "gripper")
 
     def __init__(
-        self, config: BeltConfig | None = None, *, stream: bool = False, renderer: RendererKind = "ray"
+        self,
+        config: BeltConfig | None = None,
+        *,
+        stream: bool = False,
+        renderer: RendererKind = "ray",
+        arm: FrankaArm = FR3,
     ) -> None:
         self.config = config if config is not None else BeltConfig()
         self.stream = stream
@@ -70,7 +76,9 @@ class BeltWorld:
             raise ConfigError(
                 "A stream of cubes has no cover.", remedy="Set cover: false, or let the cubes come one an episode."
             )
-        self.scene: Scene = load_scene(self.config)
+        self.profile, self.embodiment = arm.profile, arm.embodiment
+        self.state_names = (*arm.joints, "gripper")
+        self.scene: Scene = load_scene(self.config, arm)
         self.kinematics = ArmKinematics(self.scene)
         self._data = mujoco.MjData(self.scene.model)
         self._tracks = tuple(CubeTrack(self._data, joint) for joint in self.scene.cubes)
@@ -207,7 +215,7 @@ class BeltWorld:
 
     @property
     def joint_positions(self) -> Array:
-        """Measured arm joints fr3_joint1..7, (7,) rad."""
+        """Measured arm joints, (7,) rad."""
         return np.array(self._data.qpos[self.scene.arm_qpos])
 
     @property

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from f1_ros.bringup import BRINGUPS, arx_lift2, franka, genie1
 from f1_ros.bringup_options import DEVICES, EXPERT, ArxLift2Options, FrankaOptions, Genie1Options, RobotOptions
 from f1_ros.cli.main import build_parser
+from f1_ros.engine.policy import load_spec
 from f1_ros.errors import BringUpError, F1Error
 from f1_ros.processes import BringUp, OnExit, ProcessSpec, environment
 from f1_ros.robots.profile import load_profile
@@ -66,6 +67,8 @@ def test_a_simulated_twin_speaks_what_its_robots_profile_says(tmp_path: Path) ->
     assert (told["config"], told["variant"], told["seed"]) == ("genie1", "robot", 4)
     ends = load_profile("genie1", simulated=True).grippers[0].state
     assert (told["gripper_closed"], told["gripper_open"]) == (ends.closed, ends.open)
+    told = parameters(genie1(Genie1Options(sim=True, profile="genie1_simulator")), "twin_node")
+    assert (told["variant"], told["gripper_open"], told["gripper_command_open"]) == ("simulator", 0.8, 1.0)
     for profile, variant in (("arx_lift2_x5", "x5"), ("arx_lift2_acone", "ac_one")):
         lift = arx_lift2(ArxLift2Options(sim=True, profile=profile))
         assert executables(lift) == ["twin_node", "action_node"]
@@ -78,6 +81,27 @@ def test_a_simulated_twin_speaks_what_its_robots_profile_says(tmp_path: Path) ->
 def test_the_simulation_runs_the_shipped_policy_unless_told_otherwise() -> None:
     assert parameters(franka(FrankaOptions(sim=True)), "policy_node")["policy"] == str(REPO / "models" / "f1_belt")
     assert executables(franka(FrankaOptions(sim=True, policy="none"))) == ["sim_node", "action_node"]
+
+
+def test_the_shipped_policy_is_for_one_robot_and_another_one_starts_without(tmp_path: Path) -> None:
+    assert FrankaOptions.shipped_for == load_spec(REPO / "models" / FrankaOptions.shipped_policy).robot
+    panda = FrankaOptions(sim=True, profile="franka_panda")
+    assert executables(franka(panda)) == ["sim_node", "action_node"]
+    assert parameters(franka(panda), "sim_node")["profile"] == "franka_panda"
+    with pytest.raises(BringUpError, match="no policy is given") as refused:
+        FrankaOptions(sim=True, profile="franka_panda", mode="policy")
+    assert "for this profile's robot" in refused.value.remedy
+    copy = tmp_path / "mine.yaml"
+    copy.write_text((REPO / "config" / "robots" / "franka_fr3.yaml").read_text().replace("kinematics: franka", ""))
+    assert "policy_node" in executables(franka(FrankaOptions(sim=True, profile=str(copy))))
+
+
+def test_all_nodes_go_by_the_clock_of_a_simulator_that_runs_already(tmp_path: Path) -> None:
+    system = genie1(Genie1Options(profile="genie1_simulator", policy=str(tmp_path), record="x", use_sim_time=True))
+    assert executables(system) == ["action_node", "observation_node", "policy_node", "recorder_node"]
+    assert all(process.parameters["use_sim_time"] for process in system.processes)
+    plain = genie1(Genie1Options(policy=str(tmp_path), record="x"))
+    assert not any(process.parameters["use_sim_time"] for process in plain.processes)
 
 
 def test_observation_and_policy_can_share_a_process(tmp_path: Path) -> None:

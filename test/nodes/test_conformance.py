@@ -94,6 +94,16 @@ def test_mistakes_of_a_profile_are_named_in_the_running_system(tmp_path: Path) -
     assert "[gripper range]" in written["output"]
 
 
+def test_an_fr3_s_limit_is_too_wide_for_a_panda(tmp_path: Path) -> None:
+    """And its hand, which grasps to close and moves to open, does as it is told."""
+    path = planted(tmp_path, "franka_panda", lambda data: data["arms"][0]["joints"][6].update(upper=3.0159))
+    written = conformance(tmp_path, path, "--check", "limits", "--check", "grippers")
+    assert named(written) == {Mistake.LIMIT.value}
+    found = problems(written)
+    assert set(found) == {"limits: range of arm", "limits: panda_joint7 upper"}
+    assert "2.8973 rad" in found["limits: range of arm"]
+
+
 def test_joints_in_another_order_are_named_in_the_running_system(tmp_path: Path) -> None:
     def mistake(data: dict[str, Any]) -> None:
         joints = data["arms"][0]["joints"]  # Genie-1's messages are read by their order

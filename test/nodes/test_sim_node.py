@@ -9,15 +9,19 @@ import pytest
 from control_msgs.action import GripperCommand
 from diagnostic_msgs.msg import DiagnosticStatus
 from f1_msgs.msg import ControlStatus
-from franka_msgs.action import ErrorRecovery, Homing, Move
+from franka_msgs.action import ErrorRecovery, Grasp, Homing, Move
 from franka_msgs.msg import FrankaRobotState
+from nav_msgs.msg import Odometry
 from rclpy.action import ActionClient
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
 
 from f1_ros.nodes.conversions import to_ns
 from f1_ros.nodes.qos import COMMAND, SENSOR
+from f1_ros.robots.conformance_streams import known_limits
 from f1_ros.robots.profile import load_profile
+from f1_ros.sim.franka import PANDA
 
 FRANKA = load_profile("franka_fr3")
 
@@ -60,6 +64,46 @@ def test_the_simulator_speaks_the_topics_of_the_profile(ros: Any) -> None:
     commands.publish(command(start, fr3_joint1=float("nan")))
     ros.spin(0.5)
     assert joints[-1].position[0] == pytest.approx(start[0] + 0.2, abs=0.01)
+
+
+def test_a_panda_is_there_by_its_own_names_ranges_and_hand(ros: Any) -> None:
+    profile = load_profile("franka_panda")
+    joints = ros.collect(JointState, profile.arms[0].state.topic, SENSOR)
+    fingers = ros.collect(JointState, profile.grippers[0].state.topic, SENSOR)
+    truth = ros.collect(JointState, "/f1_sim/joints", COMMAND)
+    described = ros.collect(String, "/f1_sim/robot_description", COMMAND)
+    cubes = ros.collect(Odometry, "/f1_sim/cube", SENSOR)
+    modes = ros.collect(FrankaRobotState, "/franka_robot_state_broadcaster/robot_state", SENSOR)
+    ros.start("sim_node", profile="franka_panda", camera_rate=1.0)
+    seen = (joints, fingers, truth, described, cubes, modes)
+    ros.until(lambda: all(seen), "the robot is there")
+    assert joints[-1].name == list(PANDA.joints)
+    assert fingers[-1].name == ["panda_finger_joint1", "panda_finger_joint2"]
+    assert truth[-1].name == [*PANDA.joints, "gripper"]
+    assert cubes[-1].header.frame_id == "panda_link0"
+    ranges = zip(PANDA.limits.lower, PANDA.limits.upper, strict=True)
+    assert known_limits(described[-1].data) == dict(zip(PANDA.joints, ranges, strict=True))
+
+    grasp = ActionClient(ros.node, Grasp, profile.grippers[0].command.action)
+    halved = ActionClient(ros.node, GripperCommand, "/franka_gripper/gripper_action")
+    ros.until(lambda: grasp.server_is_ready() and halved.server_is_ready(), "the hand is there")
+    goals = ((grasp, Grasp.Goal(width=0.02, speed=0.1, force=20.0), 0.02), (halved, GripperCommand.Goal(), 0.06))
+    goals[1][1].command.position = 0.03
+    for client, goal, width in goals:
+        client.send_goal_async(goal)
+        ros.until(lambda width=width: abs(sum(fingers[-1].position) - width) < 3e-3, f"the fingers are {width} m apart")
+        client.destroy()
+
+    commands = ros.node.create_publisher(JointState, profile.arms[0].command.topic, COMMAND)
+    ros.until(commands.get_subscription_count, "the simulator listens")
+    start = np.array(joints[-1].position)
+    # No jump yet for the last joint of an FR3, which is twice as fast.
+    for moved in (0.0, 0.5):
+        message = JointState(name=list(PANDA.joints), position=(start + moved * (np.arange(7) == 6)).tolist())
+        message.header.stamp = joints[-1].header.stamp
+        commands.publish(message)
+        ros.spin(0.15)
+    ros.until(lambda: modes[-1].robot_mode == FrankaRobotState.ROBOT_MODE_REFLEX, "the reflex")
 
 
 def test_the_gripper_answers_its_action_when_the_fingers_have_arrived(ros: Any) -> None:

@@ -56,15 +56,17 @@ def test_genies_simulator_topics_carry_the_grippers_in_the_joints_message(ros: A
     pictures = ros.collect(CompressedImage, "/sim/left_wrist_img", SENSOR)
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     targets = ros.node.create_publisher(JointState, "/sim/target_joint_state", latched)
-    ros.start("twin_node", config="genie1", variant="simulator", gripper_open=1.0, repeat=False)
+    ros.start(
+        "twin_node", config="genie1", variant="simulator", gripper_open=0.8, gripper_command_open=1.0, repeat=False
+    )
     ros.until(lambda: states and pictures and targets.get_subscription_count(), "the simulator is there")
     assert len(states[-1].position) == 16
-    assert states[-1].position[7] == pytest.approx(1.0, abs=0.05)
+    assert states[-1].position[7] == pytest.approx(0.8, abs=0.04)
     assert states[-1].name[7] == "idx41_gripper_l_outer_joint1"
     wanted = np.array(states[-1].position)
     wanted[7] = 0.5
     targets.publish(JointState(position=wanted.tolist()))
-    ros.until(lambda: abs(states[-1].position[7] - 0.5) < 0.05, "the left gripper closes half way")
+    ros.until(lambda: abs(states[-1].position[7] - 0.4) < 0.04, "the left gripper closes half way")
     picture = decode_compressed(pictures[-1].format, pictures[-1].data, topic="left wrist")
     assert picture.shape == (96, 96, 3)
 
@@ -113,6 +115,7 @@ def test_ac_one_arms_take_and_give_their_own_messages(ros: Any) -> None:
     ("config", "variant", "profile", "state"),
     [
         ("genie1", "robot", "genie1", ("/hal/arm_joint_state", JointState)),
+        ("genie1", "simulator", "genie1_simulator", ("/joint_states", JointState)),
         ("arx_lift2", "x5", "arx_lift2_x5", ("/joint_information2", RobotStatus)),
         ("arx_lift2", "ac_one", "arx_lift2_acone", ("/arm_slave_r_status", RobotStatus)),
     ],
@@ -149,6 +152,7 @@ def reading(message: Any) -> list[float]:
         ({"config": "belt"}, "Start sim_node for it"),
         ({"config": "genie1", "variant": "x5"}, "Give one of robot, simulator"),
         ({"config": "genie1", "gripper_open": 0.0}, "reads the same open and closed"),
+        ({"config": "genie1", "gripper_command_open": 0.0}, "takes the same open and closed"),
         ({"config": "nowhere"}, "no such file"),
     ],
 )

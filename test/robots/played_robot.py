@@ -130,13 +130,14 @@ class PlayedRobot:
                 i = self.own.joints.index(joint.name)
                 value = by_name[joint.name] if by_name else values.pop(0)
                 self.joints[joint.name] = float(np.clip(value, limits.lower[i], limits.upper[i]))
+        named = dict(zip(fields.get("name", ()), fields.get("position", ()), strict=False))
         for gripper in (g for g in self.own.grippers if g.command.streamed and g.command.topic == topic):
-            self._open(gripper, float(values[0]))
+            self._open(gripper, float(named.get(gripper.command.joint, values[0])))
 
     def _take_goal(self, action: str, fields: Mapping[str, Any]) -> None:
         for gripper in self.own.grippers:
-            if gripper.command.action == action:
-                self._open(gripper, float(fields["command"]["position"]))
+            if action in transport_for(self.own).gripper_actions[gripper.name]:
+                self._open(gripper, float(fields["width"] if "width" in fields else fields["command"]["position"]))
 
     def _open(self, gripper: Gripper, raw: float) -> None:
         width = Conversion.of(gripper, "command").to_width(raw)

@@ -34,7 +34,7 @@ from f1_ros.robots.conformance_streams import (
 from f1_ros.robots.files import read_profile
 from f1_ros.robots.profile import RobotProfile, load_profile
 
-NAMES = ["franka_fr3", "genie1", "arx_lift2_x5", "arx_lift2_acone"]
+NAMES = ["franka_fr3", "franka_panda", "genie1", "genie1_simulator", "arx_lift2_x5", "arx_lift2_acone"]
 FRANKA = load_profile("franka_fr3")
 MS = 1_000_000
 

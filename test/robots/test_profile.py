@@ -114,6 +114,11 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
         "cameras[0].type",
         "CompressedImage",
     ),
+    "raw topic as CompressedImage": (
+        lambda d: d["cameras"][0].update(type="sensor_msgs/msg/CompressedImage"),
+        "cameras[0].type",
+        "CompressedImage",
+    ),
     "empty picture": (lambda d: d["cameras"][0].update(sizes=[[0, 480]]), "cameras[0].sizes", "px"),
     "two cameras on a topic": (
         lambda d: d["cameras"][1].update(topic=d["cameras"][0]["topic"]),

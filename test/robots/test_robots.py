@@ -12,15 +12,15 @@ from f1_ros.errors import ProfileError
 from f1_ros.paths import share_dir
 from f1_ros.robots.choose import transport_for
 from f1_ros.robots.files import matches, profile_path, read_profile
-from f1_ros.robots.profile import load_profile
+from f1_ros.robots.profile import load_profile, profile_for
 
 FOLDER = share_dir() / "config" / "robots"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-OPEN = ("arx_lift2_acone", "arx_lift2_x5", "genie1")
+OPEN = ("arx_lift2_acone", "arx_lift2_x5", "genie1", "genie1_simulator")
 
 
 def test_each_robot_is_described_on_one_page() -> None:
-    assert NAMES == [*OPEN[:2], "franka_fr3", "franka_panda", "genie1"]
+    assert NAMES == [*OPEN[:2], "franka_fr3", "franka_panda", *OPEN[2:]]
     lengths = {name: len((FOLDER / f"{name}.yaml").read_text().splitlines()) for name in NAMES}
     assert {name: n for name, n in lengths.items() if n > 60} == {}
 
@@ -31,6 +31,7 @@ def test_each_robot_is_described_on_one_page() -> None:
         ("franka_fr3", 8, ["fr3_joint1", "fr3_joint7", "gripper"]),
         ("franka_panda", 8, ["panda_joint1", "panda_joint7", "gripper"]),
         ("genie1", 16, ["idx21_arm_l_joint1", "left_gripper", "idx61_arm_r_joint1", "right_gripper"]),
+        ("genie1_simulator", 16, ["idx21_arm_l_joint1", "left_gripper", "idx61_arm_r_joint1", "right_gripper"]),
         ("arx_lift2_x5", 14, ["left_joint1", "left_gripper", "right_joint1", "right_gripper"]),
         ("arx_lift2_acone", 14, ["left_joint1", "left_gripper", "right_joint1", "right_gripper"]),
     ],
@@ -53,7 +54,7 @@ def test_what_no_source_gives_is_asked_for_and_keeps_a_robot_from_running(name, 
     keys = {p["key"] for p in problems}
     assert "arms[1].joints[0].jerk" in keys
     assert "grippers[0].command.open" in keys
-    assert ("silence" in keys) == (name == "genie1")
+    assert ("silence" in keys) == name.startswith("genie1")
     assert ("arms[0].joints[5].lower" in keys) == (name == "arx_lift2_acone")
     assert main(["robot", "check", name, "--sim"]) == 0
     assert "can be used in the simulation" in capsys.readouterr().out
@@ -104,6 +105,18 @@ def test_a_profile_cannot_claim_to_be_simulated(tmp_path) -> None:
 def test_commands_are_held_back_before_genie_refuses_them() -> None:
     profile = load_profile("genie1", simulated=True)
     assert profile.lead < profile.refused_beyond == 0.2618
+
+
+def test_a_policy_for_genie_runs_in_its_simulator_too() -> None:
+    genie, simulator = (load_profile(name, simulated=True) for name in ("genie1", "genie1_simulator"))
+    assert genie.embodiment == simulator.embodiment
+    assert genie.action_names == simulator.action_names
+    assert genie.state_names == simulator.state_names
+    assert [camera.name for camera in genie.cameras] == [camera.name for camera in simulator.cameras]
+    assert [joint.lower for arm in genie.arms for joint in arm.joints] == [
+        joint.lower for arm in simulator.arms for joint in arm.joints
+    ]
+    assert profile_for("genie1").name == "genie1"
 
 
 def test_arms_that_share_a_topic_are_read_together_and_others_from_the_echo() -> None:

@@ -17,8 +17,10 @@ from f1_ros.robots.profile import RobotProfile, load_profile
 from f1_ros.robots.transport import Targets, Transport
 
 FR3, PANDA = load_profile("franka_fr3"), load_profile("franka_panda")
-GENIE, X5, ACONE = (load_profile(n, simulated=True) for n in ("genie1", "arx_lift2_x5", "arx_lift2_acone"))
-ALL = (FR3, PANDA, GENIE, X5, ACONE)
+GENIE, GENIE_SIM, X5, ACONE = (
+    load_profile(n, simulated=True) for n in ("genie1", "genie1_simulator", "arx_lift2_x5", "arx_lift2_acone")
+)
+ALL = (FR3, PANDA, GENIE, GENIE_SIM, X5, ACONE)
 NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))
 FINGERS = ["fr3_finger_joint1", "fr3_finger_joint2"]
 
@@ -248,26 +250,23 @@ def test_genie_s_state_goes_by_its_order_and_a_longer_one_is_not_taken_for_it() 
     assert said(transport, "/hal/right_ee_data", end_state=[])[1] == {}
 
 
-def test_genie_s_simulator_takes_all_sixteen_in_one_latched_message(tmp_path) -> None:
-    def change(data: dict[str, Any]) -> None:
-        for arm in data["arms"]:
-            arm["state"] = {"topic": "/joint_states", "type": "sensor_msgs/msg/JointState", "rate_hz": 30}
-            arm["command"] = {
-                "topic": "/sim/target_joint_state", "type": "sensor_msgs/msg/JointState", "latched": True,
-            }  # fmt: skip
-            arm["joints"] = [joint | {"acceleration": 5.0, "jerk": 50.0} for joint in arm["joints"]]
-        for hand in data["grippers"]:
-            hand["state"] |= {"topic": "/joint_states", "type": "sensor_msgs/msg/JointState", "closed": 0, "open": 1}
-            hand["command"] |= {"topic": "/sim/target_joint_state", "closed": 0, "open": 1}
-        data |= {"silence": "keeps_target", "open": {}}
-
-    profile = loaded(tmp_path, "genie1", change)
-    (out,) = transport_for(profile).outgoing
+def test_genie_s_simulator_takes_all_sixteen_in_one_latched_message() -> None:
+    (out,) = transport_for(GENIE_SIM).outgoing
     assert out.latched
-    fields = sent(profile, np.arange(14.0), left_gripper=0.06, right_gripper=0.12)["/sim/target_joint_state"]
+    fields = sent(GENIE_SIM, np.arange(14.0), left_gripper=0.06, right_gripper=0.12)["/sim/target_joint_state"]
     assert list(fields["position"]) == pytest.approx([*range(7), 0.5, *range(7, 14), 1.0])
     assert fields["name"][7] == "idx41_gripper_l_outer_joint1"
     assert list(fields["velocity"])[7] == 0.0
+
+
+def test_genie_s_simulator_says_more_joints_than_are_asked_for_in_an_order_of_its_own() -> None:
+    names = ["idx01_body_joint1", "idx81_gripper_r_outer_joint1", *reversed(GENIE_SIM.joints)]
+    names.append("idx41_gripper_l_outer_joint1")
+    position = [0.3, 0.4, *reversed(range(14)), 0.8]
+    reading, widths = said(transport_for(GENIE_SIM), "/joint_states", name=names, position=position, velocity=[])
+    by_name = dict(zip(reading.names, reading.positions, strict=True))
+    assert [by_name[name] for name in GENIE_SIM.joints] == list(range(14))
+    assert widths == {"left_gripper": pytest.approx(0.12), "right_gripper": pytest.approx(0.06)}
 
 
 # -- all of them ------------------------------------------------------------------------------------------------------

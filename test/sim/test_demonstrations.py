@@ -12,7 +12,7 @@ from f1_ros.sim.cubes import Cube, cube_place
 from f1_ros.sim.demonstrations import ARRAYS, demonstrate, record
 from f1_ros.sim.episodes import evaluation_seed, training_seed
 from f1_ros.sim.expert import Expert, Phase, WorldState
-from f1_ros.sim.lockstep import FR3_LIMITS
+from f1_ros.sim.franka import FR3
 from f1_ros.sim.world import BeltWorld
 
 CONFIG = BeltConfig(speed=(0.10, 0.15))
@@ -109,8 +109,8 @@ def test_a_label_follows_from_what_a_policy_can_see() -> None:
     # All but the few steps in which a cube settles or is nudged, and is not as fast as the belt.
     assert np.quantile(errors, 0.8) < 1e-4
     assert np.quantile(errors, 0.9) < 5e-3
-    assert (episode.action[:, :7] > FR3_LIMITS.lower).all()
-    assert (episode.action[:, :7] < FR3_LIMITS.upper).all()
+    assert (episode.action[:, :7] > FR3.limits.lower).all()
+    assert (episode.action[:, :7] < FR3.limits.upper).all()
     assert np.unique(episode.action[:, 7]).tolist() == pytest.approx([0.0, 0.08])
 
 

@@ -6,8 +6,9 @@ import pytest
 from f1_ros.errors import SimulationError
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.expert import Expert, Phase, WorldState
+from f1_ros.sim.franka import FR3
 from f1_ros.sim.kinematics import HAND_DOWN, ArmKinematics, rotation_error
-from f1_ros.sim.lockstep import EXPERT_LIMITS, FR3_LIMITS, StepDriver
+from f1_ros.sim.lockstep import EXPERT_LIMITS, StepDriver
 from f1_ros.sim.scene import load_scene
 from f1_ros.sim.world import BeltWorld
 
@@ -30,8 +31,8 @@ def test_inverse_kinematics_reaches_belt_and_bin_within_limits(kinematics, posit
     found, rotation = kinematics.tool(joints)
     assert found == pytest.approx(position, abs=1e-3)
     assert np.linalg.norm(rotation_error(HAND_DOWN, rotation)) < 0.01
-    assert (joints > np.array(FR3_LIMITS.lower)).all()
-    assert (joints < np.array(FR3_LIMITS.upper)).all()
+    assert (joints > np.array(FR3.limits.lower)).all()
+    assert (joints < np.array(FR3.limits.upper)).all()
 
 
 def test_a_point_out_of_reach_is_refused(kinematics) -> None:
@@ -78,7 +79,7 @@ def test_the_expert_picks_bins_and_returns_at_both_ends_of_the_range(direction, 
             assert phase in order
         velocity = np.diff(commands, axis=0) / 0.01
         assert (np.abs(velocity) <= np.array(EXPERT_LIMITS.velocity) * 1.001).all()
-        assert (np.abs(np.diff(velocity, axis=0)) / 0.01 <= np.array(FR3_LIMITS.acceleration)).all()
+        assert (np.abs(np.diff(velocity, axis=0)) / 0.01 <= np.array(FR3.limits.acceleration)).all()
 
 
 def test_the_expert_acts_on_the_state_alone(kinematics) -> None:

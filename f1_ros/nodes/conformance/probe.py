@@ -183,7 +183,9 @@ class ConformanceProbe(Watcher):
     def rival(self, there: bool) -> None:
         """Stand as a second publisher on the first command topic, or no more; nothing is published there."""
         if there and self._rival is None:
-            self._rival = self._node.create_publisher(interface(self._commands.type), self._commands.topic, COMMAND)
+            path = self._commands
+            qos = LATCHED if path.latched else COMMAND
+            self._rival = self._node.create_publisher(interface(path.type), path.topic, qos)
         elif not there and self._rival is not None:
             self._node.destroy_publisher(self._rival)
             self._rival = None

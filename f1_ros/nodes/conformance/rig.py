@@ -17,6 +17,8 @@ from f1_ros.supervisor import Supervisor
 POLL_S = 0.02
 MODE_S = 25.0
 """How long a mode may be refused, s: a robot counts a second publisher that is gone for up to 20 s (DDS)."""
+COMMAND_S = 3.0
+"""How long a command may be waited for, s: a simulation on a busy computer can stand still for a while."""
 SPEED = 0.3
 """Of a joint that is moved alone, rad/s at most."""
 SETTLED_RAD, SETTLED_S, SETTLES_S = 1e-3, 0.2, 3.0
@@ -100,9 +102,18 @@ class Rig:
 
     @property
     def commanded(self) -> Array:
-        """(joints,) where the arms are commanded to be, rad."""
+        """(joints,) where the arms are commanded to be, rad.
+
+        Raises:
+            BringUpError: if no command comes.
+        """
+        if not self.wait(lambda: self.probe.command is not None, COMMAND_S):
+            raise BringUpError(
+                f"no command has come for {COMMAND_S:g} s: {self.reason or 'the action node gives no reason'}",
+                remedy=f"Look into {self.system.log_dir}.",
+            )
         command = self.probe.command
-        assert command is not None  # asked for once commands flow
+        assert command is not None  # what has come stays until the next trial begins
         return command.position
 
     @property

@@ -25,7 +25,9 @@ REAL_SCALE = 0.1
 
 TWINS: Mapping[str, str] = {
     "franka_fr3": "franka",
+    "franka_panda": "franka",
     "genie1": "genie1",
+    "genie1_simulator": "genie1",
     "arx_lift2_x5": "arx_lift2",
     "arx_lift2_acone": "arx_lift2",
 }
