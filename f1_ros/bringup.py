@@ -22,6 +22,9 @@ from f1_ros.engine.config import everywhere
 from f1_ros.processes import RESTARTS, BringUp, OnExit, Parameter, ProcessSpec
 from f1_ros.robots.profile import RobotProfile, load_profile
 
+GIVE_UP_S = 20.0
+"""A twin's task that its policy has not done by then counts as lost, s; the experts take 3 to 7 s."""
+
 
 def franka(options: FrankaOptions) -> BringUp:
     """The Franka at the belt: simulated or real, with or without a policy."""
@@ -116,12 +119,14 @@ def _simulation(options: RobotOptions) -> dict[str, Parameter]:
 
 
 def _twin(options: RobotOptions, parameters: Mapping[str, Parameter]) -> ProcessSpec:
+    # A policy that has pushed the thing to where it does not reach it would stand before it for ever.
+    patience = {"give_up_after": GIVE_UP_S} if options.policy_dir is not None else {}
     return ProcessSpec(
         name="twin_node",
         executable="twin_node",
         on_exit=OnExit.END_SYSTEM,
         role="simulated robot, its task and cameras",
-        parameters={**parameters, **_simulation(options)},
+        parameters={**parameters, **_simulation(options), **patience},
     )
 
 

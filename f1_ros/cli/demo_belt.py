@@ -30,7 +30,7 @@ class Belt:
     first = Stage(
         says="Teleoperation: the scripted expert picks a cube from the moving belt.",
         mode="TELEOP",
-        done=lambda recording: recording.counts.done >= 1,
+        done=lambda recording: recording.counts.ended > recording.counts.lost,  # it is in the bin: the hand is free
         timeout_s=TELEOP_TIMEOUT_S,
         what="teleoperation to pick a cube",
     )

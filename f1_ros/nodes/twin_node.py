@@ -2,7 +2,8 @@
 
 The physics' thread takes the commands, steps the world and publishes what the robot says; the renderer's thread
 publishes the pictures (see `SimLoop`). What a robot's messages look like is `twin_ports`, what it makes of a command
-`f1_ros.sim.twins.quirks`. When the task is done, or its thing is out of reach, it is laid out anew after a while.
+`f1_ros.sim.twins.quirks`. When the task is done, or its thing is out of reach, it is laid out anew after a while; so it
+is with `give_up_after` if it takes too long, as somebody would in the lab who puts things back.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from f1_ros.nodes.twin_ports import GripperUnits, Port, open_port
 from f1_ros.paths import share_dir
 from f1_ros.sim.camera import Renderer, Snapshot
 from f1_ros.sim.config import BeltConfig
+from f1_ros.sim.lockstep import TICK_S
 from f1_ros.sim.twins.opening import open_twin
 from f1_ros.sim.twins.world import TwinWorld
 from f1_ros.sim.worlds import load_world_config
@@ -54,6 +56,13 @@ PARAMETERS = (
     NodeParameter("gripper_command_closed", 0.0, "What closes it.", lower=-1000.0, upper=1000.0),
     NodeParameter("gripper_command_open", 120.0, "What opens it.", lower=-1000.0, upper=1000.0),
     NodeParameter("seed", 0, "Seed of all that is drawn.", lower=0, upper=2**31 - 1),
+    NodeParameter(
+        "give_up_after",
+        0.0,
+        "A task that is not done so long after it was laid out counts as lost, s; 0: it may take for ever.",
+        lower=0.0,
+        upper=3600.0,
+    ),
     NodeParameter("repeat", True, "The task is laid out anew 1.5 s after it is done, or its thing is out of reach."),
     *LOOP_PARAMETERS,
 )
@@ -96,7 +105,8 @@ class TwinNode(ManagedNode):
         variant, reads, takes = self.value("variant"), "gripper", "gripper_command"
         units = GripperUnits(*((self.value(f"{of}_closed"), self.value(f"{of}_open")) for of in (reads, takes)))
         self._port = open_port(self, world, variant, units)
-        self._done = self._lost = self._over_ticks = 0
+        self._done = self._lost = self._over_ticks = self._task_ticks = 0
+        self._give_up_ticks = round(self.value("give_up_after") / TICK_S)
         self._timer = self.create_timer(1.0, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._loop = SimLoop(
             self,
@@ -163,12 +173,15 @@ class TwinNode(ManagedNode):
         self._go_on(world)
 
     def _go_on(self, world: TwinWorld) -> None:
-        self._over_ticks = self._over_ticks + 1 if world.done or world.lost else 0
+        self._task_ticks += 1
+        given_up = 0 < self._give_up_ticks <= self._task_ticks
+        over = world.done or world.lost or given_up
+        self._over_ticks = self._over_ticks + 1 if over else 0
         if self._over_ticks == 1:
-            self._done, self._lost = self._done + world.done, self._lost + world.lost
+            self._done, self._lost = self._done + world.done, self._lost + (not world.done)
         if self._over_ticks == ANEW_AFTER_TICKS and self.value("repeat"):
             world.next_task()
-            self._over_ticks = 0
+            self._over_ticks = self._task_ticks = 0
 
     def _publish_counts(self, world: TwinWorld, port: Port) -> None:
         counts = {"done": self._done, "lost": self._lost, "stages": world.stages_done, "refused": port.refused()}

@@ -51,6 +51,13 @@ def test_genie_speaks_its_topics_and_refuses_a_target_too_far_from_the_feedback(
     assert states[-1].position[0] == pytest.approx(start[0], abs=0.01)
 
 
+def test_a_task_that_is_not_done_in_time_counts_as_lost_and_is_laid_out_anew(ros: Any) -> None:
+    counts = ros.collect(DiagnosticStatus, "/f1_sim/counts", COMMAND)
+    ros.start("twin_node", config="genie1", give_up_after=0.5)
+    ros.until(lambda: counts and counted(counts)["lost"] == 2, "nobody does it, twice")
+    assert counted(counts)["done"] == 0
+
+
 def test_genies_simulator_topics_carry_the_grippers_in_the_joints_message(ros: Any) -> None:
     states = ros.collect(JointState, "/joint_states", SENSOR)
     pictures = ros.collect(CompressedImage, "/sim/left_wrist_img", SENSOR)
