@@ -57,7 +57,11 @@ class RobotOptions:
 
     sim: bool = _argument(False, "simulated robot in place of the real robot's drivers")
     profile: str = _argument("", "robot profile: a name in config/robots or a YAML file")
-    policy: str = _argument("", "policy directory, or a name in models/; none or empty: no policy")
+    policy: str = _argument(
+        "",
+        "policy directory, or a name in models/; none: no policy; empty: with sim the one that is shipped for this "
+        "robot, otherwise none",
+    )
     engine: str = _argument(
         AUTO,
         "what runs the policy: auto (compiled if that passes its check, torch otherwise), a name in config/engines, a "
@@ -161,11 +165,6 @@ class FrankaOptions(RobotOptions):
 
     sim: bool = _argument(False, "simulated robot and belt in place of the real robot's drivers")
     profile: str = _argument("franka_fr3", "robot profile: a name in config/robots or a YAML file")
-    policy: str = _argument(
-        "",
-        "policy directory, or a name in models/; none: teleoperation only; empty: f1_belt with sim and an FR3 "
-        "(embodiment franka), otherwise none",
-    )
     teleop: str = _argument(
         "",
         "what a person moves the arm with: gamepad, spacemouse or keyboard; with sim also expert, a scripted "
@@ -196,12 +195,18 @@ class FrankaOptions(RobotOptions):
 class Genie1Options(RobotOptions):
     """Arguments of Genie-1's bring-up."""
 
+    shipped_policy: ClassVar[str] = "f1_genie1"
+    shipped_for: ClassVar[str] = "genie1"
+
     profile: str = _argument("genie1", "robot profile: a name in config/robots or a YAML file")
 
 
 @dataclass(frozen=True)
 class ArxLift2Options(RobotOptions):
     """Arguments of LIFT II's bring-up."""
+
+    shipped_policy: ClassVar[str] = "f1_arx_lift2"
+    shipped_for: ClassVar[str] = "arx_lift2_x5"
 
     profile: str = _argument("arx_lift2_x5", "robot profile: a name in config/robots or a YAML file")
 

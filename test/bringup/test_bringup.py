@@ -65,12 +65,14 @@ def test_a_simulated_twin_speaks_what_its_robots_profile_says(tmp_path: Path) ->
     assert executables(genie) == ["twin_node", "action_node", "observation_node", "policy_node"]
     told = parameters(genie, "twin_node")
     assert (told["config"], told["variant"], told["seed"]) == ("genie1", "robot", 4)
+    assert told["give_up_after"] > 0.0
+    assert "give_up_after" not in parameters(genie1(Genie1Options(sim=True, policy="none")), "twin_node")
     ends = load_profile("genie1", simulated=True).grippers[0].state
     assert (told["gripper_closed"], told["gripper_open"]) == (ends.closed, ends.open)
     told = parameters(genie1(Genie1Options(sim=True, profile="genie1_simulator")), "twin_node")
     assert (told["variant"], told["gripper_open"], told["gripper_command_open"]) == ("simulator", 0.8, 1.0)
     for profile, variant in (("arx_lift2_x5", "x5"), ("arx_lift2_acone", "ac_one")):
-        lift = arx_lift2(ArxLift2Options(sim=True, profile=profile))
+        lift = arx_lift2(ArxLift2Options(sim=True, profile=profile, policy="none"))
         assert executables(lift) == ["twin_node", "action_node"]
         assert (parameters(lift, "twin_node")["config"], parameters(lift, "twin_node")["variant"]) == (
             "arx_lift2", variant,
@@ -79,7 +81,14 @@ def test_a_simulated_twin_speaks_what_its_robots_profile_says(tmp_path: Path) ->
 
 
 def test_the_simulation_runs_the_shipped_policy_unless_told_otherwise() -> None:
-    assert parameters(franka(FrankaOptions(sim=True)), "policy_node")["policy"] == str(REPO / "models" / "f1_belt")
+    models = REPO / "models"
+    for system, policy in (
+        (franka(FrankaOptions(sim=True)), "f1_belt"),
+        (genie1(Genie1Options(sim=True)), "f1_genie1"),
+        (arx_lift2(ArxLift2Options(sim=True)), "f1_arx_lift2"),
+    ):
+        assert parameters(system, "policy_node")["policy"] == str(models / policy)
+    assert "policy_node" not in executables(arx_lift2(ArxLift2Options(sim=True, profile="arx_lift2_acone")))
     assert executables(franka(FrankaOptions(sim=True, policy="none"))) == ["sim_node", "action_node"]
 
 

@@ -25,6 +25,7 @@ _TRAVEL_GAIN = 3.5  # 1/s, between places
 _SPEED = 0.40  # m/s
 _APPROACH_SPEED = 0.35  # m/s, on top of the thing's velocity
 _DESCEND_WITHIN, _CLOSE_WITHIN = 0.02, 0.012  # m
+_TOGETHER, _TOGETHER_SPEED = 0.05, 0.06  # m, m/s: how far both hands lift the bar, and how fast at least
 _PRESS_WITHIN, _PRESS_SPEED = 0.02, 0.20  # m, m/s
 
 
@@ -105,8 +106,7 @@ class Genie1Expert(TwinExpert):
         left, right = world.tool_positions
         held_left, held_right = world.holds(0), world.holds(1)
         if held_left and held_right:
-            still = np.zeros(3)
-            return (_Wish(still, self._open), _Wish(still, 0.0)), Phase.RELEASE
+            return self._release()
         if held_right:
             return (self._leave(), self._bin(right)), Phase.CARRY
         if held_left:
@@ -146,6 +146,18 @@ class Genie1Expert(TwinExpert):
         close = settled and (gap < _CLOSE_WITHIN or (width < 0.10 and gap < 2 * _CLOSE_WITHIN))
         receive = _Wish(_towards(offset, _GAIN, _APPROACH_SPEED), 0.0 if close else self._open)
         return (_Wish(velocity, 0.0), receive), Phase.RECEIVE
+
+    def _release(self) -> tuple[tuple[_Wish, _Wish], Phase]:
+        """Both lift the bar a little, which shows that both hold it, and gives the right fingers time; then one lets go.
+
+        Let go at once, the bar falls whenever a policy's right hand is a tenth of a second later than it thinks.
+        """
+        short = genie1.HAND_OVER[2] + _TOGETHER - self._genie.thing_position[2]
+        if short > 0.0:
+            up = np.array([0.0, 0.0, max(_climb(short), _TOGETHER_SPEED)])
+            return (_Wish(up, 0.0), _Wish(up, 0.0)), Phase.RECEIVE
+        still = np.zeros(3)
+        return (_Wish(still, self._open), _Wish(still, 0.0)), Phase.RELEASE
 
     def _leave(self) -> _Wish:
         """Back off along the bar, once the fingers are wide enough not to drag it."""
