@@ -148,7 +148,7 @@ class Genie1Expert(TwinExpert):
         return (_Wish(velocity, 0.0), receive), Phase.RECEIVE
 
     def _release(self) -> tuple[tuple[_Wish, _Wish], Phase]:
-        """Both lift the bar a little, which shows that both hold it, and gives the right fingers time; then one lets go.
+        """Both lift the bar a little: it shows that both hold it, and gives the right fingers time. Then one lets go.
 
         Let go at once, the bar falls whenever a policy's right hand is a tenth of a second later than it thinks.
         """
