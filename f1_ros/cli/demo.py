@@ -203,29 +203,40 @@ def run_system(options: DemoOptions) -> Recording:
         stages.say(f"Starting {len(system.pids)} processes (logs in {logs}) ...")
         stages.until(lambda: watcher.ready, START_TIMEOUT_S, "the system to come up")
         stages.pass_through(show.first)
-        stages.pass_through(Stage("", "POLICY", lambda _: True, SWITCH_TIMEOUT_S, "the policy to take over"))
-        stages.say("The policy has taken over.")
-        if options.episodes is None:
-            end_ns = recording.statuses[-1].time_ns + round(options.seconds * 1e9)
-            stages.pass_through(
-                Stage(
-                    "",
-                    "POLICY",
-                    lambda recording: recording.statuses[-1].time_ns >= end_ns,
-                    options.seconds * 2 + SWITCH_TIMEOUT_S,
-                    f"{options.seconds:.0f} simulated seconds",
-                )
-            )
-        else:
-            wanted = options.episodes
-            what = f"{wanted} {show.work} to come to their end"
-            patience_s = EPISODE_TIMEOUT_S * wanted
-            ended = Stage("", "POLICY", lambda recording: recording.by_policy.ended >= wanted, patience_s, what)
-            if not stages.tried(ended):
-                stages.say(f"Waited {patience_s:.0f} s for {what}, and wait no longer.")
+        _work(stages, recording, options)
         stages.pass_through(Stage("", "HOLD", lambda _: True, SWITCH_TIMEOUT_S, "the arms to hold"))
         stages.end_line()
     return recording
+
+
+def _work(stages: Stages, recording: Recording, options: DemoOptions) -> None:
+    """Let the policy work, with what comes before each piece of it, until there has been enough."""
+    show, wanted = options.show, options.episodes
+    if wanted is None:
+        what, patience_s = f"{options.seconds:.0f} simulated seconds", options.seconds * 2 + SWITCH_TIMEOUT_S
+    else:
+        what, patience_s = f"{wanted} {show.work} to come to their end", EPISODE_TIMEOUT_S * wanted
+
+    def over(seen: Recording) -> bool:
+        if wanted is not None:
+            return seen.by_policy.ended >= wanted
+        since_ns = seen.statuses[-1].time_ns - (seen.switch_ns or seen.statuses[-1].time_ns)
+        return since_ns >= options.seconds * 1e9
+
+    while not over(recording):
+        for stage in show.each:
+            stages.pass_through(stage)
+        ended, first = recording.by_policy.ended, recording.switch_ns is None
+        stages.pass_through(Stage("", "POLICY", lambda _: True, SWITCH_TIMEOUT_S, "the policy to take over"))
+        if first:
+            stages.say("The policy has taken over.")
+
+        def done(seen: Recording, before: int = ended) -> bool:
+            return over(seen) or bool(show.each and seen.by_policy.ended > before)
+
+        if not stages.tried(Stage("", "POLICY", done, patience_s, what)):
+            stages.say(f"Waited {patience_s:.0f} s for {what}, and wait no longer.")
+            return
 
 
 def all_figures(recording: Recording, options: DemoOptions) -> list[Result]:

@@ -20,6 +20,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_srvs.srv import Trigger
 
 from f1_ros.cli.demo_show import Show
 from f1_ros.cli.recording import Array, Recording, StatusSample
@@ -42,6 +43,9 @@ NUMBERS = {name: number for number, name in MODES.items()}
 
 PICTURE_NS = SECOND_NS // 10
 """Shortest time between two pictures that are kept for the video."""
+
+
+LEADER_S = 0.02
 
 
 class _Joints:
@@ -97,6 +101,12 @@ class DemoNode(Node):
         for topic in profile.command_topics:
             self.create_subscription(JointState, topic, partial(self._on_commanded, topic), SENSOR)
         self._set_mode = self.create_client(SetMode, "set_mode")
+        self._new_task = self.create_client(Trigger, "/f1_sim/new_task")
+        if show.each:
+            self._leader = self.create_publisher(JointState, "teleop/joint_command", SENSOR)
+            self._names = [*profile.joints, *(gripper.name for gripper in profile.grippers)]
+            self._home: JointState | None = None
+            self.create_timer(LEADER_S, self._lead)
         self._request: Future | None = None
         self.refusal = ""
 
@@ -106,6 +116,19 @@ class DemoNode(Node):
         seen = self._recording
         come = seen.statuses and seen.model_latencies and seen.frames and seen.counted
         return bool(come and self._set_mode.service_is_ready())
+
+    def lay_out(self) -> None:
+        """Have a twin's task laid out anew."""
+        self._new_task.call_async(Trigger.Request())
+
+    def _lead(self) -> None:
+        """Stand in for a leader arm that lies where the arms started: whoever asks for TELEOP brings them there."""
+        recording = self._recording
+        if self._home is None and recording.measured and recording.widths:
+            recording.home = recording.measured[-1][1]
+            self._home = JointState(name=self._names, position=[*recording.home, *recording.widths[-1][1]])
+        if self._home is not None:
+            self._leader.publish(self._home)
 
     def ask_for(self, mode: str) -> bool:
         """Ask for a mode, again and again until it is in force; returns whether it is, without waiting.
@@ -208,6 +231,10 @@ class DemoWatcher:
         """See `DemoNode.ready`; raises what has ended the thread."""
         self._check()
         return self._node.ready
+
+    def lay_out(self) -> None:
+        """See `DemoNode.lay_out`."""
+        self._node.lay_out()
 
     def ask_for(self, mode: str) -> bool:
         """See `DemoNode.ask_for`; raises what has ended the thread."""

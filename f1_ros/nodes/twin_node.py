@@ -16,6 +16,7 @@ from pathlib import Path
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rosgraph_msgs.msg import Clock as ClockMsg
+from std_srvs.srv import Trigger
 
 from f1_ros.errors import ConfigError
 from f1_ros.nodes.conversions import to_time
@@ -107,6 +108,8 @@ class TwinNode(ManagedNode):
         self._port = open_port(self, world, variant, units)
         self._done = self._lost = self._over_ticks = self._task_ticks = 0
         self._give_up_ticks = round(self.value("give_up_after") / TICK_S)
+        self._asked_anew = False
+        self._service = self.create_service(Trigger, "/f1_sim/new_task", self._on_new_task)
         self._timer = self.create_timer(1.0, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._loop = SimLoop(
             self,
@@ -128,6 +131,7 @@ class TwinNode(ManagedNode):
             self._loop.stop()
             self._loop = None
             self.destroy_timer(self._timer)
+            self.destroy_service(self._service)
         if self._port is not None:
             self._port.close()
             self._port = None
@@ -173,6 +177,8 @@ class TwinNode(ManagedNode):
         self._go_on(world)
 
     def _go_on(self, world: TwinWorld) -> None:
+        if self._asked_anew:
+            self._lay_out(world)
         self._task_ticks += 1
         given_up = 0 < self._give_up_ticks <= self._task_ticks
         over = world.done or world.lost or given_up
@@ -180,8 +186,17 @@ class TwinNode(ManagedNode):
         if self._over_ticks == 1:
             self._done, self._lost = self._done + world.done, self._lost + (not world.done)
         if self._over_ticks == ANEW_AFTER_TICKS and self.value("repeat"):
-            world.next_task()
-            self._over_ticks = self._task_ticks = 0
+            self._lay_out(world)
+
+    def _lay_out(self, world: TwinWorld) -> None:
+        world.next_task()
+        self._over_ticks = self._task_ticks = 0
+        self._asked_anew = False
+
+    def _on_new_task(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Lay the task out anew with the physics' next tick; the arms stay where they are."""
+        self._asked_anew = response.success = True
+        return response
 
     def _publish_counts(self, world: TwinWorld, port: Port) -> None:
         counts = {"done": self._done, "lost": self._lost, "stages": world.stages_done, "refused": port.refused()}

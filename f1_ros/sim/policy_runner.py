@@ -27,14 +27,16 @@ from numpy.typing import NDArray
 from f1_ros.control.arbiter import Mode
 from f1_ros.control.chunk import ActionChunk
 from f1_ros.control.controller import Controller
+from f1_ros.control.streamed import StreamedValues
 from f1_ros.engine.continuity import Continuity, check_continuity, running_plan
 from f1_ros.engine.protocol import Array, Engine, InferenceResult
 from f1_ros.errors import ConfigError, PolicyStoppedError, SimulationError
 from f1_ros.observe.observation import Observation
 from f1_ros.observe.simulated import observe
+from f1_ros.robots.choose import transport_for
 from f1_ros.robots.profile import RobotProfile
 from f1_ros.sim.gripper import gripper_reading
-from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS, SimWorld
+from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS, TICK_S, SimWorld
 from f1_ros.sim.scene import TICK_NS
 
 TICK_HZ = 1e9 / TICK_NS
@@ -110,6 +112,7 @@ class PolicyRunner:
         profile = dataclasses.replace(profile, rates=dataclasses.replace(profile.rates, control=TICK_HZ))
         self._world, self._engine, self._profile = world, engine, profile
         self._spec, self._on_result = spec, on_result
+        self._streams = transport_for(profile).streams
         self._delay_ns = _ticks_ns(delay_s)
         self._near_delay_ns = None if near_delay_s is None else _ticks_ns(near_delay_s)
         self._replan_steps = replan_steps
@@ -136,6 +139,10 @@ class PolicyRunner:
         self._steps_since = self._replan_steps
         self._seed = seed
         self._widths = self._world.start_widths()
+        # A gripper that is streamed to is led to its target, here as on the robot: grasps take that time.
+        self._streamed = StreamedValues(self._streams, TICK_S)
+        for gripper, width in zip(self._profile.grippers, self._widths.tolist(), strict=True):
+            self._streamed.measured(gripper.name, width)
         self._chunks = 0
         self._hear_joints()
         self._controller.tick(self._world.time_ns)
@@ -250,7 +257,13 @@ class PolicyRunner:
             self.limited_ticks += command.limited
             for index, gripper in enumerate(self._profile.grippers):
                 self._widths[index] = command.grippers.get(gripper.name, self._widths[index])
-            self._world.step(command.position, self._widths.copy())
+            self._world.step(command.position, self._led())
+
+    def _led(self) -> Array:
+        """Widths that the grippers are told in this tick, (grippers,) m."""
+        names = [gripper.name for gripper in self._profile.grippers]
+        led = self._streamed.step(dict(zip(names, self._widths.tolist(), strict=True)))
+        return np.array([led.get(name, width) for name, width in zip(names, self._widths.tolist(), strict=True)])
 
 
 def _ticks_ns(delay_s: float) -> int:

@@ -45,7 +45,8 @@ def test_two_x5_arms_are_held_where_they_are_then_moved_and_never_left_without_c
     np.testing.assert_allclose(right[-1].joint_pos[:6], [0.1] * 6, atol=1e-6)
     steps = np.abs(np.diff([m.joint_pos for m in left], axis=0))
     assert steps[:, :6].max() <= 3 * 5.5 / 60, "a few ticks may be lost on the way to the test"
-    assert steps[:, 6].max() <= 3 * (0.1 / 60) * 5.0 / 0.088 + 1e-6, "the gripper is led as well"
+    led = robot.profile.grippers[0].command.speed / 60
+    assert steps[:, 6].max() <= 3 * led * 5.0 / 0.088 + 1e-6, "the gripper is led as well"
     ros.until(lambda: robot.status.mode == ControlStatus.FAULT, "silence of the policy is a fault")
     before = len(left), len(right)
     ros.spin(1.0)

@@ -13,6 +13,7 @@ from f1_msgs.msg import ControlStatus
 from genie_msgs.msg import EndState
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_srvs.srv import Trigger
 
 from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.observe.images import decode_compressed
@@ -56,6 +57,14 @@ def test_a_task_that_is_not_done_in_time_counts_as_lost_and_is_laid_out_anew(ros
     ros.start("twin_node", config="genie1", give_up_after=0.5)
     ros.until(lambda: counts and counted(counts)["lost"] == 2, "nobody does it, twice")
     assert counted(counts)["done"] == 0
+
+
+def test_a_task_is_laid_out_anew_when_asked_for(ros: Any) -> None:
+    counts = ros.collect(DiagnosticStatus, "/f1_sim/counts", COMMAND)
+    ros.start("twin_node", config="arx_lift2", repeat=False)
+    ros.until(lambda: counts and counted(counts)["lost"] == 1, "the cube rides away")
+    assert ros.call(Trigger, "/f1_sim/new_task", Trigger.Request()).success
+    ros.until(lambda: counted(counts)["lost"] == 2, "so does the next one")
 
 
 def test_genies_simulator_topics_carry_the_grippers_in_the_joints_message(ros: Any) -> None:

@@ -254,6 +254,32 @@ def test_a_policy_drives_both_arms_and_grippers_of_a_twin(name, scripted) -> Non
         PolicyRunner(world, engine, load_profile(world.profile, simulated=True))
 
 
+def test_a_gripper_that_is_streamed_to_closes_in_lock_step_as_fast_as_on_the_robot(scripted) -> None:
+    world = open_twin(CONFIGS["genie1"])
+
+    def answer(observation) -> np.ndarray:
+        joints, widths = world.split(observation.state)
+        return np.tile(world.join(joints, 0.0 * widths), (16, 1))
+
+    engine = scripted(answer)
+    names = {"state_names": world.state_names, "action_names": world.state_names}
+    engine.spec = replace(engine.spec, robot=world.profile, cameras=world.cameras, **names)
+    profile = load_profile(world.profile, simulated=True)
+    slow = replace(profile, grippers=tuple(replace(g, command=replace(g.command, speed=0.1)) for g in profile.grippers))
+    left = {}
+    for speed, of in (("as shipped", profile), ("0.1 m/s", slow)):
+        runner = PolicyRunner(world, engine, of, delay_s=0.1)
+        world.reset(1)
+        runner.begin(0)
+        for _ in range(9):
+            runner.hold()
+        for _ in range(10):
+            runner.step()
+        left[speed] = world.gripper_widths[0]
+    assert left["as shipped"] < 0.02
+    assert 0.06 < left["0.1 m/s"] < 0.11, "0.4 s after the first chunk it has gone 4 cm"
+
+
 def test_a_configuration_names_its_world_and_what_it_does_not_know_is_refused(tmp_path) -> None:
     for name, config in CONFIGS.items():
         assert load_world_config(ROOT / "config" / "sim" / f"{name}.yaml") == config
