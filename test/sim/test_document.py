@@ -24,7 +24,7 @@ def arguments(command: str) -> list[str]:
 
 
 def test_its_commands_are_understood_and_name_files_that_are_there() -> None:
-    assert len(COMMANDS) == 11
+    assert len(COMMANDS) == 12
     for command in COMMANDS:
         args = build_parser().parse_args(arguments(command))
         if args.config is not None:

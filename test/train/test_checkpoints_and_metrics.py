@@ -8,7 +8,7 @@ import resource
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -138,8 +138,9 @@ def test_metrics_that_do_not_fit_stop_the_run_with_a_remedy(tmp_path: Path, monk
     # TensorBoard writes in a thread of its own, which dies of it; that is told by what is asked of it next.
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
     before = set(threading.enumerate())
-    with files_of_at_most(100), MetricsLog(tmp_path, 0, 5, quiet=True) as log:
+    with ExitStack() as disk, MetricsLog(tmp_path, 0, 5, quiet=True) as log:
         log.write("train", 1, {"loss": 0.5})
+        disk.enter_context(files_of_at_most(100))  # only now: its thread may write at once, or later
         with pytest.raises(TrainingError, match=r"metrics.jsonl or .* cannot be written .*Make room"):
             log.write("train", 2, {"loss": 0.5, "text": "x" * 100})
     for thread in set(threading.enumerate()) - before:
