@@ -124,7 +124,8 @@ class DemoNode(Node):
     def _lead(self) -> None:
         """Stand in for a leader arm that lies where the arms started: whoever asks for TELEOP brings them there."""
         recording = self._recording
-        if self._home is None and recording.measured and recording.widths:
+        known = recording.measured and recording.widths and np.isfinite(recording.widths[-1][1]).all()
+        if self._home is None and known:  # a gripper that has not been heard of yet is at NaN
             recording.home = recording.measured[-1][1]
             self._home = JointState(name=self._names, position=[*recording.home, *recording.widths[-1][1]])
         if self._home is not None:
