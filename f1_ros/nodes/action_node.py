@@ -359,7 +359,7 @@ class ActionNode(ManagedNode):
         if rivals:
             with self._lock:
                 self._controller.on_trouble(Cause.RIVAL, rivals)
-        if self._controller.estranged:
+        if self._controller.estranged and not self._withheld:  # what the robot itself has said comes first
             self._withhold(self._controller.reason)
         if self._wanted_mode is not None and self._commands.open and self._request(self._wanted_mode)[0]:
             self._wanted_mode = None
