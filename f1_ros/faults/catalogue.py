@@ -188,7 +188,7 @@ def _processes(entries: _Entries, profile: RobotProfile) -> tuple[Fault, ...]:
     robot = ",".join(f"{name}:drop" for name in ("joints", "fingers", *(camera.name for camera in profile.cameras)))
     lost_s = profile.timeouts.joint_state
     return (
-        mute("inference_slow", "the policy's process gets a twentieth of its time", Throttled("policy_node", 0.05, 1.0),
+        mute("inference_slow", "the policy's process gets a hundredth of its time", Throttled("policy_node", 0.01, 1.0),
              known_s=0.8),
         mute("inference_hung", "the policy's process stands still", Stopped("policy_node")),
         mute("inference_killed", "the policy's process is killed", Killed("policy_node"), note=starts_again),
