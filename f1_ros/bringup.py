@@ -21,9 +21,7 @@ from f1_ros.bringup_options import DEVICES, Argument, ArxLift2Options, FrankaOpt
 from f1_ros.engine.config import everywhere
 from f1_ros.processes import RESTARTS, BringUp, OnExit, Parameter, ProcessSpec
 from f1_ros.robots.profile import RobotProfile, load_profile
-
-GIVE_UP_S = 20.0
-"""A twin's task that its policy has not done by then counts as lost, s; the experts take 3 to 7 s."""
+from f1_ros.sim.twins.rounds import GIVE_UP_S
 
 
 def franka(options: FrankaOptions) -> BringUp:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         choices=("arrays", "lerobot"),
         default="arrays",
         help="arrays for `f1-ros train belt` (default), or a LeRobot dataset",
+    )
+    record.add_argument(
+        "--tasks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="arrays of a twin: tasks in an episode, one after the other, as they come live (default 1)",
     )
     record.set_defaults(run=_record)
 
@@ -79,7 +87,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--stream",
         type=float,
         metavar="SECONDS",
-        help="cubes come one after the other for so long; --episodes is the number of such streams",
+        help="cubes, or a twin's tasks, come one after the other for so long; --episodes is the number of such streams",
     )
     evaluate.add_argument(
         "--reaction",
@@ -132,12 +140,21 @@ def _foresight(args: argparse.Namespace) -> int:
 
 
 def _record(args: argparse.Namespace) -> int:
+    from f1_ros.errors import ConfigError
     from f1_ros.sim.worlds import load_world_config
 
     if args.format == "lerobot":
         from f1_ros.sim.dataset import record_dataset as record
+
+        if args.tasks != 1:
+            raise ConfigError(
+                f"--tasks is {args.tasks}, with --format lerobot.",
+                remedy="Leave it out: an episode of a LeRobot dataset is one task.",
+            )
     else:
-        from f1_ros.sim.demonstrations import record
+        from f1_ros.sim.demonstrations import record as record_arrays
+
+        record = partial(record_arrays, tasks=args.tasks)
 
     def progress(done: int, total: int) -> None:
         print(f"\r{done} of {total} demonstrations", end="", file=sys.stderr, flush=True)
@@ -266,13 +283,23 @@ def _picks(found: Evaluation, settings: EvaluationSettings, goal: float | None) 
 
 
 def _streams(found: Evaluation) -> list[Result]:
-    """The figures of streams of cubes."""
+    """The figures of streams of cubes, or of a twin's tasks."""
     from f1_ros.cli.report import Result
 
     streams = found.streams
+    length = [Result("streams", len(streams)), Result("seconds", sum(s.seconds for s in streams), "s")]
+    if found.stages is not None:
+        done, lost = sum(s.picked for s in streams), sum(s.missed for s in streams)
+        return [
+            *length,
+            Result("done", done, "tasks"),
+            Result("lost", lost, "tasks"),
+            Result("done_share", done / (done + lost) if done + lost else None),
+            Result("faults", sum(s.faults for s in streams)),
+            Result("done_a_minute", found.picks_a_minute),
+        ]
     return [
-        Result("streams", len(streams)),
-        Result("seconds", sum(s.seconds for s in streams), "s"),
+        *length,
         Result("picked", sum(s.picked for s in streams), "cubes"),
         Result("binned", sum(s.binned for s in streams), "cubes"),
         Result("missed", sum(s.missed for s in streams), "cubes"),

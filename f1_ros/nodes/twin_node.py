@@ -33,10 +33,9 @@ from f1_ros.sim.camera import Renderer, Snapshot
 from f1_ros.sim.config import BeltConfig
 from f1_ros.sim.lockstep import TICK_S
 from f1_ros.sim.twins.opening import open_twin
+from f1_ros.sim.twins.rounds import TaskRounds
 from f1_ros.sim.twins.world import TwinWorld
 from f1_ros.sim.worlds import load_world_config
-
-ANEW_AFTER_TICKS = 150
 
 PARAMETERS = (
     NodeParameter("config", "genie1", "World: genie1 or arx_lift2 of config/sim, or the path of a YAML file."),
@@ -106,8 +105,9 @@ class TwinNode(ManagedNode):
         variant, reads, takes = self.value("variant"), "gripper", "gripper_command"
         units = GripperUnits(*((self.value(f"{of}_closed"), self.value(f"{of}_open")) for of in (reads, takes)))
         self._port = open_port(self, world, variant, units)
-        self._done = self._lost = self._over_ticks = self._task_ticks = 0
-        self._give_up_ticks = round(self.value("give_up_after") / TICK_S)
+        self._rounds = TaskRounds(
+            world, give_up_ticks=round(self.value("give_up_after") / TICK_S), repeat=self.value("repeat")
+        )
         self._asked_anew = False
         self._service = self.create_service(Trigger, "/f1_sim/new_task", self._on_new_task)
         self._timer = self.create_timer(1.0, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -174,24 +174,15 @@ class TwinNode(ManagedNode):
             self._truth.publish(world.joint_positions, world.gripper_widths, stamp)
         if loop.due(10.0):
             self._publish_counts(world, port)
-        self._go_on(world)
+        self._go_on()
 
-    def _go_on(self, world: TwinWorld) -> None:
+    def _go_on(self) -> None:
+        rounds = self._rounds
+        rounds.repeat = self.value("repeat")
         if self._asked_anew:
-            self._lay_out(world)
-        self._task_ticks += 1
-        given_up = 0 < self._give_up_ticks <= self._task_ticks
-        over = world.done or world.lost or given_up
-        self._over_ticks = self._over_ticks + 1 if over else 0
-        if self._over_ticks == 1:
-            self._done, self._lost = self._done + world.done, self._lost + (not world.done)
-        if self._over_ticks == ANEW_AFTER_TICKS and self.value("repeat"):
-            self._lay_out(world)
-
-    def _lay_out(self, world: TwinWorld) -> None:
-        world.next_task()
-        self._over_ticks = self._task_ticks = 0
-        self._asked_anew = False
+            self._asked_anew = False
+            rounds.lay_out()
+        rounds.follow()
 
     def _on_new_task(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Lay the task out anew with the physics' next tick; the arms stay where they are."""
@@ -199,7 +190,8 @@ class TwinNode(ManagedNode):
         return response
 
     def _publish_counts(self, world: TwinWorld, port: Port) -> None:
-        counts = {"done": self._done, "lost": self._lost, "stages": world.stages_done, "refused": port.refused()}
+        done, lost = self._rounds.done, self._rounds.lost
+        counts = {"done": done, "lost": lost, "stages": world.stages_done, "refused": port.refused()}
         values = [KeyValue(key=name, value=str(count)) for name, count in counts.items()]
         self._counts.publish(DiagnosticStatus(name="task", message="since the start", values=values))
 

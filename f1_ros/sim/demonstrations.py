@@ -68,6 +68,7 @@ ARRAYS = ("front", "wrist", "state", "action", "executed", "cube", "tool", "phas
 COLOUR_ARRAYS = (*ARRAYS, "cubes", "instruction")
 """What is written for task "colour"."""
 PART_EPISODES = 20
+MOST_TASKS = 10
 _RIDE_SHARE = 0.6
 _DROP_WITHIN = 8  # steps around the end of the pre-roll
 _MAX_STEPS = 105
@@ -111,6 +112,7 @@ def record(
     workers: int | None = 2,
     cluster: str | None = None,
     config: WorldConfig | None = None,
+    tasks: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Record demonstrations into `folder`; finished parts of an interrupted recording are kept.
@@ -122,6 +124,7 @@ def record(
         workers: processes, as `f1_ros.sim.pool.run_jobs` takes them.
         cluster: address of a Ray cluster to work on; None for this machine.
         config: the world; the belt with its defaults if not given.
+        tasks: that a twin's expert does in an episode, one after the other.
         progress: called with the episodes done and the total.
 
     Returns:
@@ -138,12 +141,18 @@ def record(
             remedy="Give at least 1 episode, 1 to 256 workers, and a seed of 0 or above.",
         )
     belt = isinstance(config, BeltConfig)
+    if not 1 <= tasks <= (1 if belt else MOST_TASKS):
+        raise ConfigError(
+            f"Recording {tasks} tasks in an episode makes no sense.",
+            remedy=f"Give 1 for the Franka's belt, 1 to {MOST_TASKS} for a twin.",
+        )
     phases: type[IntEnum] = Phase if belt else TwinPhase
     colour = isinstance(config, BeltConfig) and config.task == "colour"
     meta = {"episodes": episodes, "seed": seed, "step_s": STEP_NS * 1e-9, "preroll_steps": PREROLL_STEPS,
             "phases": {p.name.lower(): int(p) for p in phases} | {"preroll": PREROLL_PHASE},
             "config": dataclasses.asdict(config),
-            **({"instructions": COLOUR_INSTRUCTIONS} if colour else {})}  # fmt: skip
+            **({"instructions": COLOUR_INSTRUCTIONS} if colour else {}),
+            **({} if belt else {"tasks": tasks})}  # fmt: skip
     meta = json.loads(json.dumps(meta))
     folder.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder):
@@ -166,7 +175,11 @@ def _record_parts(
     open_parts = [first for first in firsts if not _part(folder, first).is_dir()]
     done = episodes - sum(min(PART_EPISODES, episodes - first) for first in open_parts)
     jobs = [range(first, min(first + PART_EPISODES, episodes)) for first in open_parts]
-    start = partial(_recorder, config, seed) if isinstance(config, BeltConfig) else partial(twin_recorder, config, seed)
+    start: Callable[[], Callable[[range], _Part]]
+    if isinstance(config, BeltConfig):
+        start = partial(_recorder, config, seed)
+    else:
+        start = partial(twin_recorder, config, seed, int(meta["tasks"]))
     with run_jobs(start, jobs, workers=workers, cluster=cluster) as parts:
         for index, part in parts:
             _write_part(_part(folder, open_parts[index]), *part)

@@ -63,7 +63,8 @@ class EvaluationSettings:
         until_binned: go on after a pick until the cube is in the bin (a detail, not part of success).
         replan_steps: steps between inferences.
         sudden: the cube drops onto the belt at the start, instead of riding in while the arm holds still.
-        stream_s: let cubes come one after the other for so long, s, instead of one; an episode is then a stream.
+        stream_s: let cubes, or a twin's tasks, come one after the other for so long, s, instead of one; an episode is
+            then a stream.
         instruction: None: what the world asks for in task "colour", else the policy's default.
         reaction: run each episode a second time with the belt turned round during the approach; see `Reversal`.
         foresight: what the policy's action expert is given: its "own" foresight, none ("skipped"), or foresight
@@ -102,12 +103,10 @@ class EvaluationSettings:
             raise ConfigError(f"--delay is {self.delay_s} s.", remedy="Give 0 to 2 s.")
         if self.replan_steps < 1:
             raise ConfigError(f"--replan is {self.replan_steps} steps.", remedy="Give 1 or more.")
-        if not isinstance(self.world, BeltConfig) and (
-            self.sudden or self.reaction or self.stream_s is not None or self.instruction is not None
-        ):
+        if not isinstance(self.world, BeltConfig) and (self.sudden or self.reaction or self.instruction is not None):
             raise ConfigError(
-                f"World {self.world.world} has one task, and no stream of cubes.",
-                remedy="Leave out --sudden, --reaction, --stream and --instruction.",
+                f"World {self.world.world} has one task, which begins with the arms at rest.",
+                remedy="Leave out --sudden, --reaction and --instruction.",
             )
         if self.sudden and isinstance(self.world, BeltConfig) and self.world.cover:
             raise ConfigError(
@@ -357,9 +356,11 @@ def episode_runner(settings: EvaluationSettings) -> Callable[[int], EpisodeResul
         return _Runs(settings, settings.world).episode
     world = open_twin(settings.world)
     if settings.policy is None:
-        return TwinEpisodes(world, ExpertDriver(world), [], settings.seed).episode
-    runner = open_runner(world, settings, load_profile(world.profile, simulated=True))
-    return TwinEpisodes(world, runner, runner.latencies_ms, settings.seed).episode
+        episodes = TwinEpisodes(world, ExpertDriver(world), [], settings.seed)
+    else:
+        runner = open_runner(world, settings, load_profile(world.profile, simulated=True))
+        episodes = TwinEpisodes(world, runner, runner.latencies_ms, settings.seed)
+    return episodes.episode if settings.stream_s is None else partial(episodes.stream, seconds=settings.stream_s)
 
 
 def _start(settings: EvaluationSettings, *folders: Path) -> Callable[[int], EpisodeResult]:

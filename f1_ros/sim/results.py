@@ -32,13 +32,13 @@ class Reversal:
 
 @dataclass(frozen=True)
 class Stream:
-    """Cubes that came one after the other.
+    """Cubes, or a twin's tasks, that came one after the other.
 
     Attributes:
         seconds: how long, s.
-        picked: cubes lifted; in task "colour" those that the instruction named.
-        binned: cubes that came into the bin, of those.
-        missed: cubes that left the reach or fell down, of those.
+        picked: cubes lifted; in task "colour" those that the instruction named. Of a twin tasks done to the last stage.
+        binned: cubes that came into the bin, of those. Of a twin as `picked`.
+        missed: cubes that left the reach or fell down, of those. Of a twin tasks that were lost or given up.
         wrong: cubes lifted that the instruction did not name.
         faults: how often the controller took the arm from the policy; it was given back at once.
     """
@@ -67,7 +67,7 @@ class EpisodeResult:
         failure: why there was no success; None on success.
         latencies_ms: of each inference, ms.
         reversal: what happened with the belt turned round; None if that was not asked for.
-        stream: the counts of a stream of cubes, whose `picked` says whether any was; None for a single pick.
+        stream: the counts of a stream, whose `picked` says whether any was; None for a single task.
         stages: how many stages of a twin's task were done; None at the Franka's belt.
     """
 
@@ -157,12 +157,12 @@ class Evaluation:
 
     @property
     def streams(self) -> list[Stream]:
-        """Each stream of cubes."""
+        """Each stream."""
         return [e.stream for e in self.episodes if e.stream is not None]
 
     @property
     def picks_a_minute(self) -> float:
-        """Cubes lifted in a minute, over all streams."""
+        """Cubes lifted, or tasks done, in a minute, over all streams."""
         return sum(s.picked for s in self.streams) / sum(s.seconds for s in self.streams) * 60.0
 
     def bands(self, speed: tuple[float, float], count: int = BANDS) -> list[dict[str, float | int]]:

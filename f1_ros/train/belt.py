@@ -30,11 +30,12 @@ from f1_ros.train.tokenizer import TokenizerTraining, encode_all, train_tokenize
 
 @dataclass(frozen=True)
 class DemonstrationSettings:
-    """How many demonstrations, from which seed, with how many processes."""
+    """How many demonstrations, from which seed, with how many processes; `tasks` of a twin in each."""
 
     episodes: int = 1500
     seed: int = 1
     workers: int = 2
+    tasks: int = 1
 
     def __post_init__(self) -> None:
         if self.episodes < 2 or self.workers < 1:
@@ -140,6 +141,7 @@ class BeltRun:
             wanted.seed,
             workers=wanted.workers,
             config=load_world_config(self.world),
+            tasks=wanted.tasks,
             progress=lambda done, total: print(f"recorded {done}/{total}", flush=True),
         )
 

@@ -24,7 +24,7 @@ CAMERAS = ("front", "wrist")
 """Of the Franka's belt."""
 
 ARRAYS = ("state", "action", "phase", "episode")
-MAYBE = ("executed", "cubes", "instruction")
+MAYBE = ("executed", "cubes", "instruction", "task")
 """Arrays that only some recordings have."""
 
 PLACES = (("cube", "tool"), ("thing", "tools"))
@@ -105,11 +105,12 @@ class Demonstrations:
         self.instructions = _instructions(folder) if "instruction" in arrays else ()
         self.precise = np.ones(len(self.state), np.bool_) if twin else np.asarray(arrays["phase"]) <= ExpertPhase.LIFT
         self.episode = np.asarray(arrays["episode"])
-        steps = np.arange(len(self.episode))
-        starts = np.searchsorted(self.episode, self.episode, side="left")
-        self.start = starts.astype(np.int64)
-        self.end = np.searchsorted(self.episode, self.episode, side="right").astype(np.int64)
-        self._steps = steps
+        self.start = np.searchsorted(self.episode, self.episode, side="left").astype(np.int64)
+        # Nothing in view tells what the next task will be: a chunk and a foreseen frame end with their task.
+        tasks = np.asarray(arrays.get("task", np.zeros(len(self.episode), np.int8)), dtype=np.int64)
+        order = self.episode.astype(np.int64) * (int(tasks.max()) + 1) + tasks
+        self.end = np.searchsorted(order, order, side="right").astype(np.int64)
+        self._steps = np.arange(len(self.episode))
 
     @property
     def front(self) -> NDArray[np.uint8]:
@@ -135,13 +136,13 @@ class Demonstrations:
         return steps[:, None] + np.asarray(windows.history, dtype=np.int64)
 
     def foresight_steps(self, steps: NDArray[np.int64], windows: Windows) -> NDArray[np.int64]:
-        """(B,) steps of the frames to predict; an episode's last frame stands for what comes after it."""
+        """(B,) steps of the frames to predict; a task's last frame stands for what comes after it."""
         return np.minimum(steps + windows.foresight, self.end[steps] - 1)
 
     def chunk(
         self, steps: NDArray[np.int64], windows: Windows, *, executed: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Action chunks (B, chunk, A), labels or what was executed, and which steps lie past the episode (B, chunk)."""
+        """Action chunks (B, chunk, A), labels or what was executed, and which steps lie past the task (B, chunk)."""
         at = steps[:, None] + np.arange(windows.chunk, dtype=np.int64)
         last = self.end[steps][:, None] - 1
         source = self.executed if executed else self.action

@@ -1,5 +1,6 @@
 import os
 import secrets
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ class ScriptedEngine:
 
     info = EngineInfo("stub", guides=True)
 
-    def __init__(self, answer) -> None:
+    def __init__(self, answer, world=None) -> None:
         self.answer = answer
         self.observations = []
         self.seeds = []
@@ -40,6 +41,9 @@ class ScriptedEngine:
             chunk_size=16,
             default_instruction="pick",
         )
+        if world is not None:  # of another robot than the Franka
+            names = {"state_names": world.state_names, "action_names": world.state_names}
+            self.spec = replace(self.spec, robot=world.profile, cameras=world.cameras, **names)
 
     def warm_up(self) -> None:
         pass

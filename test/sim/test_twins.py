@@ -313,7 +313,7 @@ def test_the_packaged_training_configuration_is_of_its_world(name, worlds) -> No
 
 
 @pytest.mark.parametrize(
-    "options", [["--sudden"], ["--stream", "5"], ["--reaction"], ["--instruction", "dance"], ["--belt-speed", "0", "1"]]
+    "options", [["--sudden"], ["--reaction"], ["--instruction", "dance"], ["--belt-speed", "0", "1"]]
 )
 def test_what_only_the_franka_s_belt_has_is_refused_for_a_twin(options, capsys) -> None:
     config = str(ROOT / "config" / "sim" / "genie1.yaml")
@@ -325,11 +325,7 @@ def test_episodes_of_a_policy_that_does_nothing_say_how_far_it_came(scripted, mo
     import f1_ros.engine
 
     world = Genie1World(Genie1Config())
-    engine = scripted(lambda observation: np.tile(observation.state, (16, 1)))
-    engine.spec = replace(
-        engine.spec, robot=world.profile, cameras=world.cameras, state_names=world.state_names,
-        action_names=world.state_names,
-    )  # fmt: skip
+    engine = scripted(lambda observation: np.tile(observation.state, (16, 1)), world)
     monkeypatch.setattr(f1_ros.engine, "open_engine", lambda folder, **options: engine)
     monkeypatch.setattr("f1_ros.sim.evaluate.measured_latency_ms", lambda settings: 1.0)
     monkeypatch.setattr("f1_ros.sim.twins.episodes.EPISODE_STEPS", 5)

@@ -47,6 +47,19 @@ def test_steps_past_the_episode_are_marked_as_padding(tmp_path: Path) -> None:
     assert pad.tolist() == [[False, False, False, True], [False, False, True, True]]
 
 
+def test_chunk_and_foreseen_frame_end_with_their_task_and_history_reaches_back_before_it(tmp_path: Path) -> None:
+    write(tmp_path, (6, 3))
+    np.save(tmp_path / "task.npy", np.array([0, 0, 0, 1, 1, 1, 0, 0, 0], np.int8))
+    data = Demonstrations(tmp_path)
+    samples = data.samples(WINDOWS)
+    assert samples.tolist() == [2, 3, 4, 5, 8]
+    assert data.history_steps(samples, WINDOWS)[1].tolist() == [1, 2, 3]
+    assert data.foresight_steps(samples, WINDOWS).tolist() == [2, 5, 5, 5, 8]
+    chunk, pad = data.chunk(samples[:2], WINDOWS)
+    assert chunk[:, :, 0].tolist() == [[2, 2, 2, 2], [3, 4, 5, 5]]
+    assert pad.tolist() == [[False, True, True, True], [False, False, False, True]]
+
+
 def test_held_out_episodes_are_whole(tmp_path: Path) -> None:
     write(tmp_path, (5, 4, 6))
     data = Demonstrations(tmp_path)

@@ -10,15 +10,18 @@ import numpy as np
 from f1_ros.errors import PolicyStoppedError
 from f1_ros.sim.episodes import PREROLL_STEPS, evaluation_seed
 from f1_ros.sim.kinematics import Array
-from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS, Driver, StepDriver
+from f1_ros.sim.lockstep import STEP_NS, STEP_TICKS, TICK_S, Driver, StepDriver
 from f1_ros.sim.measures import Failure, TaskFailure, rms_jerk
-from f1_ros.sim.results import EpisodeResult
+from f1_ros.sim.results import EpisodeResult, Stream
 from f1_ros.sim.twins.experts import open_expert
+from f1_ros.sim.twins.rounds import GIVE_UP_S, TaskRounds
 from f1_ros.sim.twins.tables import expert_limits
 from f1_ros.sim.twins.world import TwinWorld
 
 EPISODE_STEPS = 160
 """Steps of 50 ms in which the task is to be done."""
+
+_LONGEST_WAIT_STEPS = 101
 
 _UNDONE: dict[str, TaskFailure] = {
     "picked": "not_picked",
@@ -71,13 +74,7 @@ class TwinEpisodes:
     def episode(self, episode: int) -> EpisodeResult:
         """Run the episode of that number; it ends with the task, or with the thing out of reach."""
         world, driver = self._world, self._driver
-        seed = evaluation_seed(self._seed, episode)
-        world.reset(seed)
-        world.commands = commands = list[Array]()
-        driver.begin(seed % 2**31)
-        self._latencies_ms.clear()
-        for _ in range(PREROLL_STEPS):
-            driver.hold()
+        commands = self._begin(evaluation_seed(self._seed, episode))
         done_step, stopped = None, False
         for step in range(1, EPISODE_STEPS + 1):
             try:
@@ -104,3 +101,49 @@ class TwinEpisodes:
             latencies_ms=list(self._latencies_ms),
             stages=world.stages_done,
         )
+
+    def stream(self, episode: int, seconds: float) -> EpisodeResult:
+        """Run tasks one after the other for so long, as they come live.
+
+        The arms hold still for up to 5 s more before the driver gets them, as until somebody asks for POLICY: by then a
+        belt may be empty. From then on they stay with it; what is lost before counts as nothing.
+        """
+        world, driver = self._world, self._driver
+        seed = evaluation_seed(self._seed, episode)
+        commands = self._begin(seed)
+        rounds, faults = TaskRounds(world, give_up_ticks=round(GIVE_UP_S / TICK_S)), 0
+        for _ in range(int(np.random.default_rng([seed, 4]).integers(0, _LONGEST_WAIT_STEPS))):
+            driver.hold()
+            rounds.follow(STEP_TICKS)
+        rounds.lost = 0
+        end_ns = world.time_ns + round(seconds * 1e9)
+        while world.time_ns < end_ns:
+            try:
+                driver.step()
+            except PolicyStoppedError:
+                faults += 1
+                driver.begin((seed + faults) % 2**31)
+            rounds.follow(STEP_TICKS)
+        return EpisodeResult(
+            episode=episode,
+            belt_speed=world.belt_speed,
+            picked=rounds.done > 0,
+            picked_step=None,
+            time_to_pick_s=None,
+            jerk_rms=rms_jerk(np.array(commands[PREROLL_STEPS * STEP_TICKS :])),
+            binned=rounds.done > 0,
+            failure=None,
+            latencies_ms=list(self._latencies_ms),
+            stream=Stream(seconds, rounds.done, rounds.done, rounds.lost, 0, faults),
+            stages=world.stages_done,
+        )
+
+    def _begin(self, seed: int) -> list[Array]:
+        """Hand the arms over, standing still so far; gives where all commands will stand."""
+        self._world.reset(seed)
+        self._world.commands = commands = list[Array]()
+        self._driver.begin(seed % 2**31)
+        self._latencies_ms.clear()
+        for _ in range(PREROLL_STEPS):
+            self._driver.hold()
+        return commands

@@ -197,7 +197,7 @@ class Lift2Expert(TwinExpert):
             return (self._clear(left), wish), phase
         if world.holds():
             wish, phase = self._carry(left)
-        elif place == "belt":
+        elif place == "belt" and not world.lost:  # one that has gone by is left to go
             wish, phase = self._pick(left)
         else:
             wish, phase = self._rest(0, self._open), Phase.RETURN
