@@ -13,12 +13,10 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from f1_msgs.msg import ActionChunk as ActionChunkMsg
 from f1_msgs.msg import ControlStatus
-from f1_msgs.srv import SetMode
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_srvs.srv import Trigger
 
@@ -30,6 +28,7 @@ from f1_ros.engine.protocol import PolicySpec
 from f1_ros.nodes.conversions import SECOND_NS, compressed_frame, image_frame, to_ns
 from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.lifecycle import NAMESPACE
+from f1_ros.nodes.onlooker import ModeAsker
 from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.observe.frames import Frame
 from f1_ros.observe.preprocess import history_frame
@@ -39,7 +38,6 @@ from f1_ros.robots.parts import COMPRESSED_IMAGE
 from f1_ros.robots.profile import RobotProfile, load_profile
 
 MODES = {mode.value: mode.name for mode in Mode}
-NUMBERS = {name: number for number, name in MODES.items()}
 
 PICTURE_NS = SECOND_NS // 10
 """Shortest time between two pictures that are kept for the video."""
@@ -100,22 +98,20 @@ class DemoNode(Node):
         self._commanded = _Joints(profile.joints, list(profile.command_topics), recording.commanded)
         for topic in profile.command_topics:
             self.create_subscription(JointState, topic, partial(self._on_commanded, topic), SENSOR)
-        self._set_mode = self.create_client(SetMode, "set_mode")
+        self._asker = ModeAsker(self)
         self._new_task = self.create_client(Trigger, "/f1_sim/new_task")
         if show.each:
             self._leader = self.create_publisher(JointState, "teleop/joint_command", SENSOR)
             self._names = [*profile.joints, *(gripper.name for gripper in profile.grippers)]
             self._home: JointState | None = None
             self.create_timer(LEADER_S, self._lead)
-        self._request: Future | None = None
-        self.refusal = ""
 
     @property
     def ready(self) -> bool:
         """Whether status, chunks, pictures and counts all come, and modes can be asked for."""
         seen = self._recording
         come = seen.statuses and seen.model_latencies and seen.frames and seen.counted
-        return bool(come and self._set_mode.service_is_ready())
+        return bool(come and self._asker.ready)
 
     def lay_out(self) -> None:
         """Have a twin's task laid out anew."""
@@ -132,21 +128,14 @@ class DemoNode(Node):
             self._leader.publish(self._home)
 
     def ask_for(self, mode: str) -> bool:
-        """Ask for a mode, again and again until it is in force; returns whether it is, without waiting.
+        """See `ModeAsker.ask_for`."""
+        statuses = self._recording.statuses
+        return bool(statuses) and self._asker.ask_for(Mode[mode], Mode[statuses[-1].mode])
 
-        FAULT is left by way of HOLD, as an operator would who sees that its cause is gone.
-        """
-        if not self._recording.statuses:
-            return False
-        now = self._recording.statuses[-1].mode
-        if self._request is not None and self._request.done():
-            response = self._request.result()
-            self.refusal = "" if response is None or response.success else response.message
-            self._request = None
-        if self._request is None and now != mode:
-            wanted = "HOLD" if now == "FAULT" else mode
-            self._request = self._set_mode.call_async(SetMode.Request(mode=NUMBERS[wanted]))
-        return now == mode
+    @property
+    def refusal(self) -> str:
+        """Why the last request for a mode was refused; empty if it was not."""
+        return self._asker.refusal
 
     def _on_status(self, msg: ControlStatus) -> None:
         recording, stamp_ns = self._recording, to_ns(msg.header.stamp)
