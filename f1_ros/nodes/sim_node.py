@@ -16,26 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from nav_msgs.msg import Odometry
 from rclpy.action import ActionServer
 from rclpy.action.server import ServerGoalHandle
-from rclpy.clock import Clock, ClockType
-from rosgraph_msgs.msg import Clock as ClockMsg
 from sensor_msgs.msg import Image, JointState
 
 from f1_ros.errors import ConfigError
-from f1_ros.nodes.conversions import image_to_msg, to_ns, to_time
-from f1_ros.nodes.diagnostics import Diagnostics, Level
+from f1_ros.nodes.conversions import image_to_msg, to_ns
+from f1_ros.nodes.diagnostics import Level
 from f1_ros.nodes.interfaces import interface
-from f1_ros.nodes.lifecycle import ManagedNode, run
+from f1_ros.nodes.lifecycle import run
 from f1_ros.nodes.parameters import PROFILE, NodeParameter
 from f1_ros.nodes.polled import PolledSubscription
 from f1_ros.nodes.qos import COMMAND, SENSOR
 from f1_ros.nodes.sim_gripper import SimGripper
-from f1_ros.nodes.sim_loop import LOOP_PARAMETERS, TICK_HZ, SimLoop
-from f1_ros.nodes.sim_truth import SimTruth
-from f1_ros.nodes.sim_view import View, open_view
+from f1_ros.nodes.sim_loop import LOOP_PARAMETERS, TICK_HZ
+from f1_ros.nodes.world_node import COUNTS_HZ, TRUTH_HZ, WorldNode
 from f1_ros.robots.franka import ERROR_RECOVERY, FRANKA_STATE
 from f1_ros.robots.parts import IMAGE, Franka
 from f1_ros.robots.profile import RobotProfile, load_profile
@@ -60,18 +56,13 @@ PARAMETERS = (
 )
 
 
-class SimNode(ManagedNode):
+class SimNode(WorldNode[BeltWorld]):
     """The simulated Franka at its belt; see docs/interfaces.md."""
 
     def __init__(self) -> None:
         """Create the node."""
         super().__init__("sim_node", PARAMETERS)
-        self._world: BeltWorld | None = None
-        self._diagnostics: Diagnostics | None = None
         self._gripper: SimGripper | None = None
-        self._view: View | None = None
-        self._loop: SimLoop | None = None
-        self._base_ns = 0
         self._reflex_lock = threading.Lock()  # the physics follows, the executor recovers
         self.add_post_set_parameters_callback(lambda _: self._set_belt_speed())
 
@@ -81,23 +72,19 @@ class SimNode(ManagedNode):
         self._arm = arm_with(profile.joints)
         self._check(profile)
         config = load_belt_config(Path(self.value("config")) if self.value("config") else None)
-        self._world = BeltWorld(config, stream=self.value("cubes"), arm=self._arm)
-        self._world.reset(self.value("seed"))
-        self._set_belt_speed()
+        world = BeltWorld(config, stream=self.value("cubes"), arm=self._arm)
+        world.reset(self.value("seed"))
         arm, gripper = profile.arms[0], profile.grippers[0]
-        self._clock_publisher = self.create_publisher(ClockMsg, "/clock", SENSOR)
+        cameras = [camera.name for camera in profile.cameras]
+        self._adopt(world, profile.name, self._arm.joints, [gripper.name], cameras)
+        self._set_belt_speed()
         self._joints = self.create_publisher(JointState, arm.state.topic, COMMAND)
         self._fingers = self.create_publisher(JointState, gripper.state.topic, COMMAND)
         self._cameras = {c.name: self.create_publisher(Image, c.topic, SENSOR) for c in profile.cameras}
         self._cube = self.create_publisher(Odometry, "/f1_sim/cube", SENSOR)
-        self._counts = self.create_publisher(DiagnosticStatus, "/f1_sim/counts", COMMAND)
-        cameras = [camera.name for camera in profile.cameras]
-        self._truth = SimTruth(self, self._world.scene.model, self._arm.joints, [gripper.name], cameras)
         self._robot_state, self._error_recovery = interface(FRANKA_STATE), interface(ERROR_RECOVERY)
         self._modes = self.create_publisher(self._robot_state, (profile.franka or ITS_OWN).state, COMMAND)
-        self._diagnostics = Diagnostics(self, profile.name)
-        if self.value("view"):
-            self._view = open_view(self._world.scene)
+        self._publishers += [self._joints, self._fingers, *self._cameras.values(), self._cube, self._modes]
 
     def activate(self) -> None:
         """Let time run."""
@@ -107,56 +94,19 @@ class SimNode(ManagedNode):
         self._rivals = False
         self._commands = PolledSubscription(self, JointState, profile.arms[0].command.topic, COMMAND)
         self._gripper = SimGripper(self, profile.grippers[0], world.gripper_width)
-        self._timer = self.create_timer(1.0, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._loop = SimLoop(
-            self,
-            self._step,
-            self._draw,
-            world.scene,
-            self._view,
-            renderer=self.value("renderer"),
-            real_time_factor=self.value("real_time_factor"),
-            realtime_priority=self.value("realtime_priority"),
-        )
         self._recovery = ActionServer(self, self._error_recovery, (profile.franka or ITS_OWN).recovery, self._recover)
-        self._loop.start()
+        self._start_loop()
         self.get_logger().info(f"Simulating '{profile.name}' at a belt of {world.belt_speed:g} m/s.")
 
     def deactivate(self) -> None:
         """Let time stand still; the world stays as it is."""
         if self._loop is not None:
-            self._loop.stop()
-            self._loop = None
             self._recovery.destroy()
+        super().deactivate()
         if self._gripper is not None:
             self._gripper.close()
             self._commands.close()
-            self.destroy_timer(self._timer)
             self._gripper = None
-
-    def cleanup(self) -> None:
-        """Free the world; time goes on from here if another one is built."""
-        if self._view is not None:
-            self._view.close()
-            self._view = None
-        if self._diagnostics is not None:
-            self._diagnostics.close()
-            self._diagnostics = None
-            for publisher in (
-                self._clock_publisher,
-                self._joints,
-                self._fingers,
-                self._cube,
-                self._counts,
-                self._modes,
-            ):
-                self.destroy_publisher(publisher)
-            for publisher in self._cameras.values():
-                self.destroy_publisher(publisher)
-            self._truth.close()
-        if self._world is not None:
-            self._base_ns += self._world.time_ns
-            self._world = None
 
     def _check(self, profile: RobotProfile) -> None:
         if len(profile.arms) != 1 or len(profile.grippers) != 1:
@@ -174,11 +124,6 @@ class SimNode(ManagedNode):
                     remedy="Set image_width and image_height to a size of the profile, or add the size there.",
                 )
 
-    def _built(self) -> BeltWorld:
-        if self._world is None:
-            raise ConfigError("The simulated world is not built.", remedy="Configure the node first.")
-        return self._world
-
     def _set_belt_speed(self) -> None:
         if self._world is not None:
             self._world.belt_speed = float(self.value("belt_speed"))
@@ -193,11 +138,8 @@ class SimNode(ManagedNode):
         if message is not None and not self._rivals:
             self._take_target(message)
         world.step(self._reflex.target, gripper.target)
-        now_ns = self._base_ns + world.time_ns
-        gripper.step(world.gripper_width, now_ns)
-        stamp = to_time(now_ns)
-        if loop.due(self.value("clock_rate")):
-            self._clock_publisher.publish(ClockMsg(clock=stamp))
+        gripper.step(world.gripper_width, self._base_ns + world.time_ns)
+        stamp = self._tell(world, loop)
         arm, hand = self._profile.arms[0], self._profile.grippers[0]
         if loop.due(arm.state.rate_hz or TICK_HZ):
             positions, velocities = array("d", world.joint_positions), array("d", world.joint_velocities)
@@ -206,13 +148,11 @@ class SimNode(ManagedNode):
             self._joints.publish(joints)
         if loop.due(hand.state.rate_hz or TICK_HZ):
             self._fingers.publish(self._finger_state(world.gripper_width, stamp))
-        if loop.due(self.value("camera_rate")):
-            loop.offer(dataclasses.replace(world.snapshot(), time_ns=now_ns))
-        if loop.due(50.0):
+        if loop.due(TRUTH_HZ):
             self._publish_cube(world, stamp)
             self._truth.publish(world.joint_positions, [world.gripper_width], stamp)
-        if loop.due(10.0):
-            self._publish_counts(world)
+        if loop.due(COUNTS_HZ):
+            self._publish_counts("cubes", dataclasses.asdict(world.counts))
         if loop.due(ROBOT_STATE_HZ):
             self._publish_mode(stamp)
 
@@ -251,11 +191,6 @@ class SimNode(ManagedNode):
             twist.linear.x, twist.linear.y, twist.linear.z = (float(v) for v in cube.velocity)
             self._cube.publish(message)
 
-    def _publish_counts(self, world: BeltWorld) -> None:
-        counts = dataclasses.asdict(world.counts)
-        values = [KeyValue(key=name, value=str(count)) for name, count in counts.items()]
-        self._counts.publish(DiagnosticStatus(name="cubes", message="since the start", values=values))
-
     # -- the renderer's thread ----------------------------------------------------------------------------------------
 
     def _draw(self, renderer: Renderer, snapshot: Snapshot) -> None:
@@ -268,10 +203,9 @@ class SimNode(ManagedNode):
     # -- the executor's thread ----------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Once a second: who commands, and how fast time runs."""
+        """Once a second: who commands, how arm and hand are, and how fast time runs."""
         topic = self._profile.arms[0].command.topic
         self._rivals = self.count_publishers(topic) > 1
-        assert self._diagnostics is not None
         if self._rivals:
             self._diagnostics.set("command topic", Level.ERROR, f"More than one publisher on {topic}: all are ignored.")
         else:
@@ -284,8 +218,7 @@ class SimNode(ManagedNode):
             self._diagnostics.set("gripper", Level.ERROR, "Hangs: goals were streamed to it. Home it.")
         else:
             self._diagnostics.set("gripper", Level.OK, "Answers.")
-        if self._loop is not None:
-            self._loop.report(self._diagnostics)
+        super()._watch()
 
     def _recover(self, goal: ServerGoalHandle) -> Any:
         with self._reflex_lock:

@@ -8,26 +8,18 @@ is with `give_up_after` if it takes too long, as somebody would in the lab who p
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from rclpy.clock import Clock, ClockType
-from rosgraph_msgs.msg import Clock as ClockMsg
 from std_srvs.srv import Trigger
 
 from f1_ros.errors import ConfigError
-from f1_ros.nodes.conversions import to_time
-from f1_ros.nodes.diagnostics import Diagnostics
-from f1_ros.nodes.lifecycle import ManagedNode, run
+from f1_ros.nodes.lifecycle import run
 from f1_ros.nodes.parameters import NodeParameter
-from f1_ros.nodes.qos import COMMAND, SENSOR
-from f1_ros.nodes.sim_loop import LOOP_PARAMETERS, SimLoop
-from f1_ros.nodes.sim_truth import SimTruth
-from f1_ros.nodes.sim_view import View, open_view
+from f1_ros.nodes.sim_loop import LOOP_PARAMETERS
 from f1_ros.nodes.twin_ports import GripperUnits, Port, open_port
+from f1_ros.nodes.world_node import COUNTS_HZ, TRUTH_HZ, WorldNode
 from f1_ros.paths import share_dir
 from f1_ros.sim.camera import Renderer, Snapshot
 from f1_ros.sim.config import BeltConfig
@@ -68,18 +60,13 @@ PARAMETERS = (
 )
 
 
-class TwinNode(ManagedNode):
+class TwinNode(WorldNode[TwinWorld]):
     """A twin behind its robot's topics; see docs/interfaces.md."""
 
     def __init__(self) -> None:
         """Create the node."""
         super().__init__("twin_node", PARAMETERS)
-        self._world: TwinWorld | None = None
-        self._diagnostics: Diagnostics | None = None
         self._port: Port | None = None
-        self._view: View | None = None
-        self._loop: SimLoop | None = None
-        self._base_ns = 0
 
     def configure(self) -> None:
         """Build the world."""
@@ -88,16 +75,11 @@ class TwinNode(ManagedNode):
         config = load_world_config(packaged if packaged.is_file() else Path(name))
         if isinstance(config, BeltConfig):
             raise ConfigError(f"{name} is the Franka's belt.", remedy="Start sim_node for it, or give a twin's world.")
-        self._world = world = open_twin(config)
-        self._world.reset(self.value("seed"))
-        self._clock_publisher = self.create_publisher(ClockMsg, "/clock", SENSOR)
-        self._counts = self.create_publisher(DiagnosticStatus, "/f1_sim/counts", COMMAND)
+        world = open_twin(config)
+        world.reset(self.value("seed"))
         robot = world.robot
         grippers = [arm.gripper.name for arm in robot.arms]
-        self._truth = SimTruth(self, world.scene.model, robot.joint_names, grippers, world.cameras)
-        self._diagnostics = Diagnostics(self, self._world.robot.name)
-        if self.value("view"):
-            self._view = open_view(self._world.scene)
+        self._adopt(world, robot.name, robot.joint_names, grippers, world.cameras)
 
     def activate(self) -> None:
         """Let time run."""
@@ -110,51 +92,18 @@ class TwinNode(ManagedNode):
         )
         self._asked_anew = False
         self._service = self.create_service(Trigger, "/f1_sim/new_task", self._on_new_task)
-        self._timer = self.create_timer(1.0, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._loop = SimLoop(
-            self,
-            self._step,
-            self._draw,
-            world.scene,
-            self._view,
-            renderer=self.value("renderer"),
-            real_time_factor=self.value("real_time_factor"),
-            realtime_priority=self.value("realtime_priority"),
-        )
-        self._loop.start()
+        self._start_loop()
         spoken = f" that speaks as {variant}" if variant else ""
         self.get_logger().info(f"Simulating '{world.robot.name}'{spoken}: {world.instruction}.")
 
     def deactivate(self) -> None:
         """Let time stand still; the world stays as it is."""
         if self._loop is not None:
-            self._loop.stop()
-            self._loop = None
-            self.destroy_timer(self._timer)
             self.destroy_service(self._service)
+        super().deactivate()
         if self._port is not None:
             self._port.close()
             self._port = None
-
-    def cleanup(self) -> None:
-        """Free the world; time goes on from here if another one is built."""
-        if self._view is not None:
-            self._view.close()
-            self._view = None
-        if self._diagnostics is not None:
-            self._diagnostics.close()
-            self._diagnostics = None
-            self.destroy_publisher(self._clock_publisher)
-            self.destroy_publisher(self._counts)
-            self._truth.close()
-        if self._world is not None:
-            self._base_ns += self._world.time_ns
-            self._world = None
-
-    def _built(self) -> TwinWorld:
-        if self._world is None:
-            raise ConfigError("The simulated world is not built.", remedy="Configure the node first.")
-        return self._world
 
     def _step(self) -> None:
         """A tick of the physics' thread."""
@@ -162,18 +111,15 @@ class TwinNode(ManagedNode):
         assert port is not None
         assert loop is not None
         port.drive(self._base_ns + world.time_ns)
-        now_ns = self._base_ns + world.time_ns
-        stamp = to_time(now_ns)
-        if loop.due(self.value("clock_rate")):
-            self._clock_publisher.publish(ClockMsg(clock=stamp))
+        stamp = self._tell(world, loop)
         if loop.due(port.state_hz):
             port.publish(stamp)
-        if loop.due(self.value("camera_rate")):
-            loop.offer(dataclasses.replace(world.snapshot(), time_ns=now_ns))
-        if loop.due(50.0):
+        if loop.due(TRUTH_HZ):
             self._truth.publish(world.joint_positions, world.gripper_widths, stamp)
-        if loop.due(10.0):
-            self._publish_counts(world, port)
+        if loop.due(COUNTS_HZ):
+            done, lost = self._rounds.done, self._rounds.lost
+            counts = {"done": done, "lost": lost, "stages": world.stages_done, "refused": port.refused()}
+            self._publish_counts("task", counts)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -189,12 +135,6 @@ class TwinNode(ManagedNode):
         self._asked_anew = response.success = True
         return response
 
-    def _publish_counts(self, world: TwinWorld, port: Port) -> None:
-        done, lost = self._rounds.done, self._rounds.lost
-        counts = {"done": done, "lost": lost, "stages": world.stages_done, "refused": port.refused()}
-        values = [KeyValue(key=name, value=str(count)) for name, count in counts.items()]
-        self._counts.publish(DiagnosticStatus(name="task", message="since the start", values=values))
-
     def _draw(self, renderer: Renderer, snapshot: Snapshot) -> None:
         """Pictures of a snapshot, in the renderer's thread."""
         port, width, height = self._port, self.value("image_width"), self.value("image_height")
@@ -203,11 +143,6 @@ class TwinNode(ManagedNode):
             picture = renderer.render(snapshot, camera, width, height)
             port.publish_picture(camera, picture, snapshot.time_ns)
             self._truth.show(camera, picture, snapshot.time_ns)
-
-    def _watch(self) -> None:
-        """Once a second: how fast time runs."""
-        if self._loop is not None and self._diagnostics is not None:
-            self._loop.report(self._diagnostics)
 
 
 def main(args: Sequence[str] | None = None) -> int:
