@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,6 @@ from f1_msgs.msg import ActionChunk as ActionChunkMsg
 from f1_msgs.msg import ControlStatus
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_srvs.srv import Trigger
@@ -30,14 +27,13 @@ from f1_ros.nodes.interfaces import interface
 from f1_ros.nodes.lifecycle import NAMESPACE
 from f1_ros.nodes.onlooker import ModeAsker
 from f1_ros.nodes.qos import COMMAND, SENSOR
+from f1_ros.nodes.watcher import MODES, NodeThread
 from f1_ros.observe.frames import Frame
 from f1_ros.observe.preprocess import history_frame
 from f1_ros.observe.view import CameraView
 from f1_ros.robots.choose import transport_for
 from f1_ros.robots.parts import COMPRESSED_IMAGE
 from f1_ros.robots.profile import RobotProfile, load_profile
-
-MODES = {mode.value: mode.name for mode in Mode}
 
 PICTURE_NS = SECOND_NS // 10
 """Shortest time between two pictures that are kept for the video."""
@@ -195,31 +191,23 @@ class DemoNode(Node):
             recording.counted.append((recording.measured[-1][0], counts))  # the message has no stamp of its own
 
 
-class DemoWatcher:
-    """Runs a `DemoNode` in a thread of its own, with a ROS context of its own, between `with` and its end."""
+class DemoWatcher(NodeThread[DemoNode]):
+    """Runs a `DemoNode`.
+
+    Args:
+        recording: where to write.
+        policy: the policy's directory.
+        show: what of the demo is the robot's own.
+    """
 
     def __init__(self, recording: Recording, policy: Path, show: Show) -> None:
-        """Make the node.
-
-        Args:
-            recording: where to write.
-            policy: the policy's directory.
-            show: what of the demo is the robot's own.
-        """
-        self._context = Context()
-        self._context.init()
         profile = load_profile(show.arguments().profile, simulated=True)
-        self._node = DemoNode(self._context, recording, profile, load_spec(policy), show)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._stop = threading.Event()
-        self._bug: Exception | None = None
-        self._thread = threading.Thread(target=self._spin, name="demo", daemon=True)
+        super().__init__(lambda context: DemoNode(context, recording, profile, load_spec(policy), show))
 
     @property
     def ready(self) -> bool:
         """See `DemoNode.ready`; raises what has ended the thread."""
-        self._check()
+        self.check()
         return self._node.ready
 
     def lay_out(self) -> None:
@@ -228,36 +216,10 @@ class DemoWatcher:
 
     def ask_for(self, mode: str) -> bool:
         """See `DemoNode.ask_for`; raises what has ended the thread."""
-        self._check()
+        self.check()
         return self._node.ask_for(mode)
 
     @property
     def refusal(self) -> str:
         """Why the last request for a mode was refused; empty if it was not."""
         return self._node.refusal
-
-    def __enter__(self) -> DemoWatcher:
-        """Start watching."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        """Stop watching and free the node."""
-        self._stop.set()
-        self._thread.join()
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
-
-    def _spin(self) -> None:
-        # Not `executor.spin`: shutting an executor down while another thread spins it raises in that thread.
-        try:
-            while not self._stop.is_set():
-                self._executor.spin_once(timeout_sec=0.1)
-        except Exception as bug:
-            self._bug = bug
-            raise
-
-    def _check(self) -> None:
-        if self._bug is not None:
-            raise self._bug
