@@ -113,6 +113,7 @@ class PolicyRunner:
         self._world, self._engine, self._profile = world, engine, profile
         self._spec, self._on_result = spec, on_result
         self._streams = transport_for(profile).streams
+        self._grippers = [gripper.name for gripper in profile.grippers]
         self._delay_ns = _ticks_ns(delay_s)
         self._near_delay_ns = None if near_delay_s is None else _ticks_ns(near_delay_s)
         self._replan_steps = replan_steps
@@ -261,9 +262,8 @@ class PolicyRunner:
 
     def _led(self) -> Array:
         """Widths that the grippers are told in this tick, (grippers,) m."""
-        names = [gripper.name for gripper in self._profile.grippers]
-        led = self._streamed.step(dict(zip(names, self._widths.tolist(), strict=True)))
-        return np.array([led.get(name, width) for name, width in zip(names, self._widths.tolist(), strict=True)])
+        wanted = dict(zip(self._grippers, self._widths.tolist(), strict=True))
+        return np.array(list((wanted | self._streamed.step(wanted)).values()))
 
 
 def _ticks_ns(delay_s: float) -> int:

@@ -24,7 +24,7 @@ def arguments(command: str) -> list[str]:
 
 
 def test_its_commands_are_understood_and_name_files_that_are_there() -> None:
-    assert len(COMMANDS) == 12
+    assert len(COMMANDS) == 13
     for command in COMMANDS:
         args = build_parser().parse_args(arguments(command))
         if args.config is not None:
@@ -44,7 +44,7 @@ def test_it_names_every_packaged_configuration_every_figure_and_every_failure(tm
     assert {f"config/sim/{p.name}" for p in (share_dir() / "config" / "sim").glob("*.yaml")} <= named
     figures = set()
     twin = ["--config", str(ROOT / "config" / "sim" / "genie1.yaml")]
-    for options in (["--reaction"], ["--stream", "1"], twin):
+    for options in (["--reaction"], ["--stream", "1"], twin, [*twin, "--stream", "1"]):
         file = tmp_path / "figures.json"
         assert main(["sim", "eval", "--expert", "--episodes", "1", *options, "--json", str(file)]) == 0
         figures |= {result["name"] for result in json.loads(file.read_text())["results"]}

@@ -48,6 +48,8 @@ _PAUSE = (6, 51)  # steps, from one task's end to the next one
 _LONGEST_IDLE = 60  # steps
 _BROKEN_OFF_SHARE = 0.35
 _REST_AT_LAST = 30  # steps
+_FLUNG = 0.7
+"""An arm that is to go so far in a step, rad, has been flung by what it pressed: nothing to be learnt from."""
 _SIZE = 96
 _FLOATS = ("state", "action", "executed", "thing", "tools")
 
@@ -131,6 +133,8 @@ def _attempt(world: TwinWorld, noise: float, tasks: int, world_seed: int, attemp
             snapshots.append(world.snapshot())
             places = world.thing_position, world.tool_positions
             rows.append((world.state, clean.target, executed, *places, phase, world.stages_done, begun))
+        if np.abs(world.split(executed - world.state)[0]).max() > _FLUNG:
+            return None
         driver.step(executed)
         rounds.repeat = rounds.done < tasks
         rounds.follow(STEP_TICKS)

@@ -1,6 +1,7 @@
 """Scripted experts of the twins' tasks: the joint positions and openings to be reached 50 ms later.
 
-They go by the state alone, without clock or memory, as the belt's expert, so that what they do can be learnt from it.
+They go by the state alone, without memory, as the belt's expert, so that what they do can be learnt from it; of the
+clock they know what a history tells as well: that a thing has just come.
 
     expert = open_expert(world)
     action = expert.act(disturbance=np.zeros((2, 3)))      action.target, action.phase
@@ -14,8 +15,10 @@ from enum import IntEnum
 
 import numpy as np
 
+from f1_ros.sim.episodes import PREROLL_STEPS
 from f1_ros.sim.expert import STEP_S
 from f1_ros.sim.kinematics import Array
+from f1_ros.sim.lockstep import STEP_TICKS
 from f1_ros.sim.twins import genie1, lift2
 from f1_ros.sim.twins.model import SERVO_LAG_S
 from f1_ros.sim.twins.world import TwinWorld
@@ -26,6 +29,8 @@ _SPEED = 0.40  # m/s
 _APPROACH_SPEED = 0.35  # m/s, on top of the thing's velocity
 _DESCEND_WITHIN, _CLOSE_WITHIN = 0.02, 0.012  # m
 _TOGETHER, _TOGETHER_SPEED = 0.05, 0.06  # m, m/s: how far both hands lift the bar, and how fast at least
+_LOOK_TICKS = PREROLL_STEPS * STEP_TICKS
+"""A cube that has just come is looked at for a history's length: sooner no picture tells where it goes."""
 _PRESS_WITHIN, _PRESS_SPEED = 0.02, 0.20  # m, m/s
 
 
@@ -197,7 +202,7 @@ class Lift2Expert(TwinExpert):
             return (self._clear(left), wish), phase
         if world.holds():
             wish, phase = self._carry(left)
-        elif place == "belt" and not world.lost:  # one that has gone by is left to go
+        elif place == "belt" and not world.lost and world.task_ticks >= _LOOK_TICKS:  # one that has gone by may go
             wish, phase = self._pick(left)
         else:
             wish, phase = self._rest(0, self._open), Phase.RETURN

@@ -45,6 +45,7 @@ class TwinWorld(ABC):
     Attributes:
         kinematics: of each arm.
         stages_done: how many of `stages` are.
+        task_ticks: since the task was laid out.
         belt_speed: of a belt, m/s, signed; None where there is none.
         commands: list to which each tick's joint targets are appended; None: they are not kept.
     """
@@ -129,7 +130,7 @@ class TwinWorld(ABC):
 
     def next_task(self) -> None:
         """Begin the task anew with things drawn again, the robot staying as it is; what runs live goes on so."""
-        self._checks = self.stages_done = 0
+        self._checks = self.stages_done = self.task_ticks = 0
         self._begin(self._rng)
         self._advance(0)
 
@@ -171,6 +172,7 @@ class TwinWorld(ABC):
         self._data.ctrl[count : count + 2] = np.clip(openings, 0.0, largest) / 2
         self._advance(TICK_STEPS)
         self._ticks += 1
+        self.task_ticks += 1
         if self.commands is not None:
             self.commands.append(target.copy())
         self._follow()
