@@ -210,12 +210,12 @@ def run_system(options: DemoOptions) -> Recording:
 
 
 def _work(stages: Stages, recording: Recording, options: DemoOptions) -> None:
-    """Let the policy work, with what comes before each piece of it, until there has been enough."""
-    show, wanted = options.show, options.episodes
+    """Let the policy work until there has been enough."""
+    wanted = options.episodes
     if wanted is None:
         what, patience_s = f"{options.seconds:.0f} simulated seconds", options.seconds * 2 + SWITCH_TIMEOUT_S
     else:
-        what, patience_s = f"{wanted} {show.work} to come to their end", EPISODE_TIMEOUT_S * wanted
+        what, patience_s = f"{wanted} {options.show.work} to come to their end", EPISODE_TIMEOUT_S * wanted
 
     def over(seen: Recording) -> bool:
         if wanted is not None:
@@ -223,20 +223,10 @@ def _work(stages: Stages, recording: Recording, options: DemoOptions) -> None:
         since_ns = seen.statuses[-1].time_ns - (seen.switch_ns or seen.statuses[-1].time_ns)
         return since_ns >= options.seconds * 1e9
 
-    while not over(recording):
-        for stage in show.each:
-            stages.pass_through(stage)
-        ended, first = recording.by_policy.ended, recording.switch_ns is None
-        stages.pass_through(Stage("", "POLICY", lambda _: True, SWITCH_TIMEOUT_S, "the policy to take over"))
-        if first:
-            stages.say("The policy has taken over.")
-
-        def done(seen: Recording, before: int = ended) -> bool:
-            return over(seen) or bool(show.each and seen.by_policy.ended > before)
-
-        if not stages.tried(Stage("", "POLICY", done, patience_s, what)):
-            stages.say(f"Waited {patience_s:.0f} s for {what}, and wait no longer.")
-            return
+    stages.pass_through(Stage("", "POLICY", lambda _: True, SWITCH_TIMEOUT_S, "the policy to take over"))
+    stages.say("The policy has taken over.")
+    if not stages.tried(Stage("", "POLICY", over, patience_s, what)):
+        stages.say(f"Waited {patience_s:.0f} s for {what}, and wait no longer.")
 
 
 def all_figures(recording: Recording, options: DemoOptions) -> list[Result]:

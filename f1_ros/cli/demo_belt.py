@@ -27,7 +27,6 @@ class Belt:
     before = "teleoperation"
     before_s = 10.0
     drawn = True
-    each: tuple[Stage, ...] = ()
     first = Stage(
         says="Teleoperation: the scripted expert picks a cube from the moving belt.",
         mode="TELEOP",

@@ -47,11 +47,6 @@ class Show(Protocol):
         ...
 
     @property
-    def each(self) -> tuple[Stage, ...]:
-        """What comes before each piece of work; empty: one follows the other without."""
-        ...
-
-    @property
     def first(self) -> Stage:
         """What comes before the policy."""
         ...

@@ -30,7 +30,6 @@ class Stage:
         done: whether what it is for has come about.
         timeout_s: how long that may take in real time, s.
         what: what that is, to follow "waited for".
-        new_task: a twin's task is laid out anew when it begins.
     """
 
     says: str
@@ -38,7 +37,6 @@ class Stage:
     done: Callable[[Recording], bool]
     timeout_s: float
     what: str
-    new_task: bool = False
 
 
 class Stages:
@@ -87,8 +85,6 @@ class Stages:
         """
         if stage.says:
             self.say(stage.says)
-        if stage.new_task:
-            self._watcher.lay_out()
         return self._reached(lambda: self._watcher.ask_for(stage.mode) and stage.done(self._recording), stage.timeout_s)
 
     def until(self, done: Callable[[], bool], timeout_s: float, what: str) -> None:

@@ -1,18 +1,10 @@
-"""The demo of Genie-1 and LIFT II: their twins hold still for a moment, then the policy does its task again and again.
-
-The policies know their tasks from the pose in which a twin starts. Before each task the demo does what a person would
-do in the lab: it brings the arms back there, as a leader arm does, and lays the task out anew.
-"""
+"""The demo of Genie-1 and LIFT II: the twin holds still for a moment, then the policy does its task again and again."""
 
 from __future__ import annotations
 
-import dataclasses
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from f1_ros.bringup_options import RobotOptions
 from f1_ros.cli.demo_stages import Stage
@@ -27,19 +19,9 @@ HOLD_STATUSES = 20
 """For so many status messages, 2 s, the arms are seen to hold before the policy moves them."""
 
 
-LAID_OUT_STATUSES = 4
-"""So long before the policy moves the arms the task is there to be seen: a history of 0.45 s."""
-AT_HOME_RAD = 0.03
-
-
-def _held(statuses: int, recording: Recording) -> bool:
-    recent = recording.statuses[-statuses:]
-    return bool(recording.commanded) and len(recent) == statuses and all(s.mode == "HOLD" for s in recent)
-
-
-def _at_home(recording: Recording) -> bool:
-    home = recording.home
-    return home is not None and bool(np.abs(recording.measured[-1][1] - home).max() < AT_HOME_RAD)
+def _held(recording: Recording) -> bool:
+    recent = recording.statuses[-HOLD_STATUSES:]
+    return bool(recording.commanded) and len(recent) == HOLD_STATUSES and all(s.mode == "HOLD" for s in recent)
 
 
 class Twin:
@@ -57,13 +39,9 @@ class Twin:
     first = Stage(
         says="The arms hold.",
         mode="HOLD",
-        done=partial(_held, HOLD_STATUSES),
+        done=_held,
         timeout_s=30.0,
         what="the arms to be commanded, and to hold",
-    )
-    each = (
-        Stage("", "TELEOP", _at_home, 30.0, "the arms to be back where they started"),
-        Stage("", "HOLD", partial(_held, LAID_OUT_STATUSES), 10.0, "the arms to hold", new_task=True),
     )
 
     def __init__(self, arguments: type[RobotOptions], build: Callable[[Any], BringUp]) -> None:
@@ -71,8 +49,8 @@ class Twin:
         self._build = build
 
     def system(self, options: DemoOptions) -> BringUp:
-        """The twin with its policy; the demo lays its tasks out."""
-        system = self._build(
+        """The twin with its policy."""
+        return self._build(
             self.arguments(
                 sim=True,
                 policy=str(options.policy),
@@ -81,13 +59,6 @@ class Twin:
                 real_time_factor=options.real_time_factor,
                 view=not options.headless,
             )
-        )
-        return dataclasses.replace(
-            system,
-            processes=tuple(
-                dataclasses.replace(p, parameters={**p.parameters, "repeat": False}) if p.name == "twin_node" else p
-                for p in system.processes
-            ),
         )
 
     def counts(self, values: Mapping[str, int]) -> Counts:

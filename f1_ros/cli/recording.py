@@ -90,7 +90,6 @@ class Recording:
         faults: (stamp ns, reason) whenever the action node went to FAULT.
         model_latencies: (stamp ns of its observation, latency s) of every action chunk.
         counted: (stamp ns, counts) whenever they changed.
-        home: (joints,) rad where the arms were first measured; None before.
         switch_ns: when the policy took over, ns on the ROS clock; None before.
         counts_at_switch: counts at that instant.
     """
@@ -107,7 +106,6 @@ class Recording:
     faults: list[tuple[int, str]] = field(default_factory=list)
     model_latencies: list[tuple[int, float]] = field(default_factory=list)
     counted: list[tuple[int, Counts]] = field(default_factory=list)
-    home: Array | None = None
     switch_ns: int | None = None
     counts_at_switch: Counts = field(default_factory=Counts)
 

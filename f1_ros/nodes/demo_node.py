@@ -15,7 +15,6 @@ from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
-from std_srvs.srv import Trigger
 
 from f1_ros.cli.demo_show import Show
 from f1_ros.cli.recording import Array, Recording, StatusSample
@@ -37,9 +36,6 @@ from f1_ros.robots.profile import RobotProfile, load_profile
 
 PICTURE_NS = SECOND_NS // 10
 """Shortest time between two pictures that are kept for the video."""
-
-
-LEADER_S = 0.02
 
 
 class _Joints:
@@ -95,12 +91,6 @@ class DemoNode(Node):
         for topic in profile.command_topics:
             self.create_subscription(JointState, topic, partial(self._on_commanded, topic), SENSOR)
         self._asker = ModeAsker(self)
-        self._new_task = self.create_client(Trigger, "/f1_sim/new_task")
-        if show.each:
-            self._leader = self.create_publisher(JointState, "teleop/joint_command", SENSOR)
-            self._names = [*profile.joints, *(gripper.name for gripper in profile.grippers)]
-            self._home: JointState | None = None
-            self.create_timer(LEADER_S, self._lead)
 
     @property
     def ready(self) -> bool:
@@ -108,20 +98,6 @@ class DemoNode(Node):
         seen = self._recording
         come = seen.statuses and seen.model_latencies and seen.frames and seen.counted
         return bool(come and self._asker.ready)
-
-    def lay_out(self) -> None:
-        """Have a twin's task laid out anew."""
-        self._new_task.call_async(Trigger.Request())
-
-    def _lead(self) -> None:
-        """Stand in for a leader arm that lies where the arms started: whoever asks for TELEOP brings them there."""
-        recording = self._recording
-        known = recording.measured and recording.widths and np.isfinite(recording.widths[-1][1]).all()
-        if self._home is None and known:  # a gripper that has not been heard of yet is at NaN
-            recording.home = recording.measured[-1][1]
-            self._home = JointState(name=self._names, position=[*recording.home, *recording.widths[-1][1]])
-        if self._home is not None:
-            self._leader.publish(self._home)
 
     def ask_for(self, mode: str) -> bool:
         """See `ModeAsker.ask_for`."""
@@ -209,10 +185,6 @@ class DemoWatcher(NodeThread[DemoNode]):
         """See `DemoNode.ready`; raises what has ended the thread."""
         self.check()
         return self._node.ready
-
-    def lay_out(self) -> None:
-        """See `DemoNode.lay_out`."""
-        self._node.lay_out()
 
     def ask_for(self, mode: str) -> bool:
         """See `DemoNode.ask_for`; raises what has ended the thread."""
