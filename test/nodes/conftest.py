@@ -24,7 +24,9 @@ from rclpy.parameter import Parameter
 REPO = Path(__file__).parents[2]
 sys.path.insert(0, str(Path(__file__).parent))  # the tests of this folder share `robot_rig`
 PATIENCE_S = 60.0
-_domains = itertools.count(os.getpid())
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+# Two workers side by side take domains in turn, counted from what is their common parent's.
+_domains = itertools.count(os.getppid() + int(_WORKER[2:]), 2) if _WORKER else itertools.count(os.getpid())
 
 
 class Ros:

@@ -20,7 +20,7 @@ REPO = Path(__file__).parents[2]
 
 @pytest.fixture
 def domain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(101 - os.getpid() % 50))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(102 + os.getpid() % 100))  # beyond those of the other tests
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     monkeypatch.setenv("PYTHONPATH", str(REPO))
 
