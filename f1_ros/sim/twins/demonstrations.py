@@ -17,8 +17,9 @@ Pre-roll, noise and labels are as at the belt. Episodes in which the task was no
 
 With more than one task an episode is as it is live (`f1_ros.sim.twins.rounds`): the expert takes over at any time, the
 hands go back when a task is done and wait there for the next one, which comes after 0.3 to 2.5 s; what goes by on a
-belt, or falls, is left to go, once; and some tasks are broken off and laid out anew, wherever the hands are. A policy
-that has seen the first task alone knows neither the way back nor how to wait.
+belt, or falls, is left to go, once; some tasks are broken off and laid out anew, wherever the hands are; and in some a
+hand opens or closes for a moment when it should not. A policy that has seen the first task alone knows neither the way
+back nor how to wait, nor what to do with a hand that is closed around nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 
 from f1_ros.sim.camera import Renderer, Snapshot, open_renderer
 from f1_ros.sim.episodes import PREROLL_PHASE, PREROLL_STEPS, REST_STEPS, first_kept
+from f1_ros.sim.kinematics import Array
 from f1_ros.sim.lockstep import STEP_TICKS, Disturbance, StepDriver
 from f1_ros.sim.twins.config import TwinConfig
 from f1_ros.sim.twins.episodes import EPISODE_STEPS
@@ -48,6 +50,8 @@ _PAUSE = (6, 51)  # steps, from one task's end to the next one
 _LONGEST_IDLE = 60  # steps
 _BROKEN_OFF_SHARE = 0.35
 _REST_AT_LAST = 30  # steps
+_SLIP = (3, 17)  # steps
+_SLIP_SHARE = 0.6
 _FLUNG = 0.7
 """An arm that is to go so far in a step, rad, has been flung by what it pressed: nothing to be learnt from."""
 _SIZE = 96
@@ -83,18 +87,33 @@ class _Course:
         broken_off: at which step the task is laid out anew whatever the hands do; -1: never.
         rest: recorded after the last task.
         lost: how many tasks may be lost on the way.
+        slip: steps in which a hand does the opposite of what it is told.
+        slips: that hand, 0 or 1.
     """
 
     idle: int = 0
     broken_off: int = -1
     rest: int = REST_STEPS
     lost: int = 0
+    slip: range = range(0)
+    slips: int = 0
 
     @staticmethod
-    def draw(rng: np.random.Generator) -> _Course:
+    def draw(rng: np.random.Generator, hands: NDArray[np.int64]) -> _Course:
         idle = int(rng.integers(0, _LONGEST_IDLE)) if rng.random() < 0.5 else 0
         broken_off = PREROLL_STEPS + int(rng.integers(10, 80)) if rng.random() < _BROKEN_OFF_SHARE else -1
-        return _Course(idle, broken_off, rest=_REST_AT_LAST, lost=1)
+        first = PREROLL_STEPS + int(rng.integers(5, 150))
+        slip = range(first, first + int(rng.integers(*_SLIP))) if rng.random() < _SLIP_SHARE else range(0)
+        return _Course(idle, broken_off, rest=_REST_AT_LAST, lost=1, slip=slip, slips=int(rng.choice(hands)))
+
+    def executed(self, world: TwinWorld, target: Array, step: int) -> Array:
+        """What is carried out of a target."""
+        if step not in self.slip:
+            return target
+        joints, widths = world.split(target)
+        largest = world.robot.arms[self.slips].gripper.open
+        widths[self.slips] = largest if widths[self.slips] < largest / 2 else 0.0
+        return world.join(joints, widths)
 
 
 def demonstrate_task(world: TwinWorld, seed: int, episode: int, tasks: int = 1) -> TwinEpisode:
@@ -110,8 +129,9 @@ def demonstrate_task(world: TwinWorld, seed: int, episode: int, tasks: int = 1) 
 
 def _attempt(world: TwinWorld, noise: float, tasks: int, world_seed: int, attempts: int) -> TwinEpisode | None:
     rng = np.random.default_rng([world_seed, 3])
-    course = _Course.draw(rng) if tasks > 1 else _Course()
     world.reset(world_seed)
+    hands = np.flatnonzero(world.start_widths())  # those that grasp
+    course = _Course.draw(rng, hands) if tasks > 1 else _Course()
     driver, expert, rounds = StepDriver(world, expert_limits(world.robot)), open_expert(world), TaskRounds(world)
     driver.reset()
     hold = world.state
@@ -129,7 +149,7 @@ def _attempt(world: TwinWorld, noise: float, tasks: int, world_seed: int, attemp
         if step >= 0:
             clean, pushed = expert.act(), disturbance.next()
             phase = PREROLL_PHASE if preroll else int(clean.phase)
-            executed = hold if preroll else expert.act(pushed).target
+            executed = hold if preroll else course.executed(world, expert.act(pushed).target, step)
             snapshots.append(world.snapshot())
             places = world.thing_position, world.tool_positions
             rows.append((world.state, clean.target, executed, *places, phase, world.stages_done, begun))
