@@ -83,6 +83,14 @@ class HandOver:
     speed_within: float = 0.0
 
 
+def _untaken(trial: StopTrial) -> float:
+    """How far the commands went that a robot need not have taken, rad: with a rival it may obey nobody at once."""
+    if trial.check is not Check.SECOND_PUBLISHER:
+        return 0.0
+    since = [command.position for command in trial.trace.commands if command.sent_ns >= trial.trace.injected_ns]
+    return float(np.abs(np.array(since) - since[-1]).max()) if since else 0.0
+
+
 def judge_stop(profile: RobotProfile, trial: StopTrial) -> Finding:
     """Whether the arm was braked within its limits, for the right reason, and was then held."""
     fault = Fault(
@@ -95,7 +103,7 @@ def judge_stop(profile: RobotProfile, trial: StopTrial) -> Finding:
     speed = float(np.abs(before[-1].velocity).max()) if before else 0.0
     if speed < LEAST_SPEED:
         problems.append(f"the arm was not moving ({speed:.3f} rad/s)")
-    if not trial.robot_off <= STILL_RAD:
+    if not trial.robot_off <= STILL_RAD + _untaken(trial):
         problems.append(f"the robot rests {trial.robot_off:.3f} rad from its last command")
     if not trial.robot_drift <= STILL_RAD:
         problems.append(f"the robot went on moving by {trial.robot_drift:.3f} rad")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,14 @@ def test_a_stop_as_declared_passes() -> None:
 )
 def test_a_stop_that_is_not_as_declared_is_told(trial: StopTrial, says: str) -> None:
     assert says in judge_stop(FRANKA, trial).problem
+
+
+def test_with_a_rival_a_robot_that_obeys_nobody_may_rest_wherever_the_command_has_been_since_and_no_farther() -> None:
+    trial = replace(stop(braking(before=60)), check=Check.SECOND_PUBLISHER)
+    trial.trace.injected_ns = 290 * MS
+    assert judge_stop(FRANKA, replace(trial, robot_off=0.15)).problem == ""
+    assert "rests 0.250 rad" in judge_stop(FRANKA, replace(trial, robot_off=0.25)).problem
+    assert "rests 0.150 rad" in judge_stop(FRANKA, replace(trial, robot_off=0.15, check=Check.NAN)).problem
 
 
 @pytest.mark.parametrize(
