@@ -52,6 +52,17 @@ def test_a_cube_that_nobody_takes_is_lost_once_and_another_one_comes_after_the_p
     assert not belt.lost
 
 
+def test_a_cube_that_is_pushed_back_into_reach_is_lost_all_the_same_and_counted_once(belt) -> None:
+    belt.reset(1)
+    rounds, away = TaskRounds(belt), np.sign(belt.belt_speed)
+    for y in (0.5, 0.0, 0.5):
+        belt.put_thing((0.45, away * y, 0.575), velocity_y=belt.belt_speed)
+        idle(belt, rounds, 1)
+    assert (rounds.lost, rounds.begun) == (1, 0)
+    idle(belt, rounds, PAUSE_TICKS - 3)
+    assert (rounds.lost, rounds.begun) == (1, 1)
+
+
 def test_without_repetition_no_other_task_comes(belt) -> None:
     belt.reset(1)
     rounds = TaskRounds(belt, repeat=False)

@@ -56,7 +56,7 @@ class TaskRounds:
         world = self._world
         self._task_ticks += 1
         given_up = 0 < self._give_up_ticks <= self._task_ticks
-        over = world.done or world.lost or given_up
+        over = self._over_ticks > 0 or world.done or world.lost or given_up  # whatever is pushed back into reach then
         self._over_ticks = self._over_ticks + 1 if over else 0
         if self._over_ticks == 1:
             self.done, self.lost = self.done + world.done, self.lost + (not world.done)
