@@ -84,7 +84,7 @@ class SimNode(WorldNode[BeltWorld]):
         self._cube = self.create_publisher(Odometry, "/f1_sim/cube", SENSOR)
         self._robot_state, self._error_recovery = interface(FRANKA_STATE), interface(ERROR_RECOVERY)
         self._modes = self.create_publisher(self._robot_state, (profile.franka or ITS_OWN).state, COMMAND)
-        self._publishers += [self._joints, self._fingers, *self._cameras.values(), self._cube, self._modes]
+        self._ours += [self._joints, self._fingers, *self._cameras.values(), self._cube, self._modes]
 
     def activate(self) -> None:
         """Let time run."""

@@ -52,7 +52,7 @@ class WorldNode(ManagedNode, Generic[_W]):
         self._view: View | None = None
         self._loop: SimLoop | None = None
         self._base_ns = 0
-        self._publishers: list[Publisher] = []
+        self._ours: list[Publisher] = []
 
     @abstractmethod
     def _step(self) -> None:
@@ -69,7 +69,7 @@ class WorldNode(ManagedNode, Generic[_W]):
         self._world = world
         self._clock_publisher = self.create_publisher(ClockMsg, "/clock", SENSOR)
         self._counts = self.create_publisher(DiagnosticStatus, "/f1_sim/counts", COMMAND)
-        self._publishers = [self._clock_publisher, self._counts]
+        self._ours = [self._clock_publisher, self._counts]
         self._truth = SimTruth(self, world.scene.model, joints, grippers, cameras)
         self._diagnostics = Diagnostics(self, name)
         if self.value("view"):
@@ -102,12 +102,12 @@ class WorldNode(ManagedNode, Generic[_W]):
         if self._view is not None:
             self._view.close()
             self._view = None
-        if self._publishers:
+        if self._ours:
             self._diagnostics.close()
             self._truth.close()
-        for publisher in self._publishers:
+        for publisher in self._ours:
             self.destroy_publisher(publisher)
-        self._publishers = []
+        self._ours = []
         if self._world is not None:
             self._base_ns += self._world.time_ns
             self._world = None
