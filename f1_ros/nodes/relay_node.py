@@ -50,6 +50,7 @@ class RelayNode(ManagedNode):
         self._links: tuple[Link, ...] = ()
         self._alterations: dict[str, Alteration] = {}
         self._first: dict[str, Any] = {}  # of each link, the first message since its alteration began
+        self._passed: dict[str, bytes] = {}  # of each link, the last message from before its alteration
         self._newest: dict[str, Any] = {}  # of each camera
         self._counts: dict[str, int] = {}
         self._held_back: deque[tuple[float, str, Any]] = deque()
@@ -107,6 +108,7 @@ class RelayNode(ManagedNode):
         if alteration is not None and alteration.how == "drop":
             return
         if alteration is None and link.kind != "camera":
+            self._passed[link.name] = data
             self._outputs[link.name].publish(data)
             return
         msg = deserialize_message(data, kind)
@@ -129,8 +131,11 @@ class RelayNode(ManagedNode):
             return shifted(msg, alteration.figure)
         if how == "freeze":
             return restamped(first, msg)
-        if how in ("repeat", "old"):
+        if how == "repeat":
             return first
+        if how == "old":
+            data = self._passed.get(link.name)
+            return None if data is None else deserialize_message(data, KINDS[link.kind][0])
         if how == "stick":
             return restamped(first, msg)
         if how == "thin":

@@ -108,13 +108,16 @@ def test_what_is_not_altered_passes_and_what_is_does_as_it_is_called(ros: Any) -
     _, (first, second) = bench.through("joints", 2)
     assert first == second
 
+    bench.through("chunk")
+    ros.spin(0.2)
+    before = bench.out["chunk"][-1]
     bench.alter("joints:nan,front:size,chunk:old")
     _, (got, *_) = bench.through("joints")
     assert math.isnan(got.position[0])
     _, (got, *_) = bench.through("front")
     assert (got.width, got.height, len(got.data)) == (4, 4, 48)
     _, (first, second) = bench.through("chunk", 2)
-    assert first == second
+    assert first == second == before, "none from after a switch of mode that follows the alteration"
 
     bench.alter("front:delay:0.3")
     sent, got = bench.through("front")
